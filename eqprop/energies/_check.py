@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._energy import AbstractEnergy
+from ._function import FunctionEnergy
+
+
+def name_of(energy: AbstractEnergy) -> str:
+    """What to call an energy in a message: a user's function by its own name."""
+    if isinstance(energy, FunctionEnergy):
+        fn = energy.fn
+        return f"`{getattr(fn, '__qualname__', type(fn).__name__)}`"
+    return f"`{type(energy).__name__}`"
+
+
+def check_energy(energy: AbstractEnergy, x: PyTree) -> None:
+    """Raises a `ValueError` that names the user's function unless the energy is a
+    real floating-point scalar for one example. Only shapes are looked at.
+
+    **Arguments:**
+
+    - `x`: inputs, `[batch, ...]`.
+    """
+    name = name_of(energy)
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)
+    state = jax.eval_shape(energy.init, one)
+    try:
+        value = jax.eval_shape(energy.interaction, state, one)
+    except Exception as error:
+        if not isinstance(energy, FunctionEnergy):
+            raise
+        raise ValueError(
+            f"The energy function {name} failed on one example, that is on a state of "
+            f"shapes {_shapes(state)} and x of shapes {_shapes(one)}: {error}. Energies "
+            "are written for one example, without a batch axis."
+        ) from error
+    shape = getattr(value, "shape", None)
+    if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        what = "no array" if shape is None else f"shape {shape}, {value.dtype}"
+        raise ValueError(
+            f"The energy function {name} must return a floating-point scalar for one "
+            f"example, but returned {what} for a state of shapes {_shapes(state)} and "
+            f"x of shapes {_shapes(one)}. Sum over the units, as in `jnp.sum(...)`; "
+            "the library adds the batch axis itself."
+        )
+
+
+def _shapes(tree: PyTree) -> str:
+    return str(jax.tree.map(lambda a: a.shape, tree))

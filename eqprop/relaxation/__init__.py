@@ -1,0 +1,17 @@
+"""How a state settles: landscapes, the driver, and its solvers."""
+
+from ._equilibrium import (
+    Equilibrium as Equilibrium,
+    RelaxationError as RelaxationError,
+    RESULTS as RESULTS,
+)
+from ._landscape import Landscape as Landscape
+from ._relax import relax as relax
+from ._scalars import as_scalar as as_scalar, per_example as per_example, require as require
+from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
+from .solvers import (
+    AdaptiveEuler as AdaptiveEuler,
+    BlockCoordinate as BlockCoordinate,
+    Euler as Euler,
+    FixedPoint as FixedPoint,
+)

@@ -1,0 +1,124 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
+
+
+class RESULTS(eqx.Enumeration):
+    """How a relaxation ended; the values are the messages."""
+
+    converged = ""
+    steps_completed = (
+        "The solver took all its steps, but the residual is above `certify`: the state "
+        "is no equilibrium. Raise `max_steps`, or pass `stop=ep.Tolerance(...)`."
+    )
+    max_steps_reached = (
+        "The tolerance was not reached within `max_steps`, and the residual is above "
+        "`certify`. Raise `max_steps`, or loosen the tolerance."
+    )
+    diverged = (
+        "The state grew without bound: the energy has no minimum, or the step size is "
+        "too large. Bound the units (`ep.HardSigmoid()`), or lower the step size."
+    )
+    nonfinite = (
+        "The state became NaN or infinite. Look for NaN in the parameters or the input; "
+        "under a nudge, for a β with 1 + β·curvature ≤ 0, which leaves no minimum "
+        "(`SquaredError`: β ≤ −1). Use a smaller |β|."
+    )
+
+
+# In order of badness, the worst last.
+_SEVERITY = (
+    RESULTS.converged,
+    RESULTS.steps_completed,
+    RESULTS.max_steps_reached,
+    RESULTS.diverged,
+    RESULTS.nonfinite,
+)
+
+
+class RelaxationError(RuntimeError):
+    """Raised by [`eqprop.relax`][] when an example did not settle."""
+
+
+class Equilibrium(eqx.Module):
+    """What a relaxation came to, with its certificate.
+
+    **Attributes:**
+
+    - `state`: the last state.
+    - `residual`: how far each example is from equilibrium ([`Landscape.residual`][]).
+    - `converged`: whether that is at most the solver's `certify`, whatever stopped it.
+    - `num_steps`: steps that each example took.
+    - `result`: for each example, a [`eqprop.RESULTS`][].
+    - `observations`: what `observe` returned, stacked over steps, the initial state
+        first; `None` without `observe`.
+    """
+
+    state: PyTree[Array]
+    residual: Float[Array, " batch"]
+    converged: Bool[Array, " batch"]
+    num_steps: Int[Array, " batch"]
+    result: RESULTS
+    observations: PyTree[Array] = None
+
+    def worst(self) -> RESULTS:
+        """The worst result of any example."""
+        worst = RESULTS.converged
+        for member in _SEVERITY:
+            worst = RESULTS.where(jnp.any(self.result == member), member, worst)
+        return worst
+
+
+def classify(
+    residual: Float[Array, " batch"],
+    size: Float[Array, " batch"],
+    certify: Scalar,
+    *,
+    stopped_early: bool,
+) -> RESULTS:
+    """The result of each example.
+
+    **Arguments:**
+
+    - `size`: the largest absolute entry of the state. Units live near 1; past 10⁶
+        the example counts as diverged.
+    - `stopped_early`: whether the solver had a tolerance to stop by.
+    """
+    unfinished = (
+        RESULTS.max_steps_reached if stopped_early else RESULTS.steps_completed
+    )
+
+    def one(residual, size):
+        result = RESULTS.where(residual <= certify, RESULTS.converged, unfinished)
+        result = RESULTS.where(size > 1e6, RESULTS.diverged, result)
+        finite = jnp.isfinite(residual) & jnp.isfinite(size)
+        return RESULTS.where(finite, result, RESULTS.nonfinite)
+
+    return jax.vmap(one)(residual, size)
+
+
+def require_settled(equilibrium: Equilibrium, *, fixed_steps: bool) -> Equilibrium:
+    """Raises if an example didn't settle: at once, or at run time inside a `jit`.
+
+    A solver without tolerance promised no more than its steps: then only divergence
+    and non-finite values raise.
+    """
+    result = equilibrium.result
+    fine = result == RESULTS.converged
+    if fixed_steps:
+        fine = fine | (result == RESULTS.steps_completed)
+    if isinstance(fine, jax.core.Tracer):
+        state = equilibrium.worst().error_if(equilibrium.state, jnp.any(~fine))
+        return eqx.tree_at(lambda e: e.state, equilibrium, state)
+    failed = np.flatnonzero(~np.asarray(fine))
+    if failed.size:
+        residual = np.asarray(equilibrium.residual)[failed]
+        raise RelaxationError(
+            f"{failed.size} of {fine.size} examples did not reach equilibrium (the "
+            f"first is example {failed[0]}; largest residual {np.max(residual):.3g}). "
+            f"{RESULTS[equilibrium.worst()]} "
+            "To look at the state as it is, pass `throw=False`."
+        )
+    return equilibrium

@@ -1,0 +1,345 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree, Scalar
+
+from ..energies import (
+    AbstractEnergy,
+    AbstractUnit,
+    check_energy,
+    Model,
+    name_of,
+    units_of_leaves,
+)
+from ._scalars import as_scalar, per_example, require
+from ._structure import color, dependencies
+
+
+class _Leaf:
+    """Stands for one leaf of a state, to find out which one a function picks."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+class Landscape(eqx.Module):
+    """An energy with everything fixed but the state: all that a solver sees.
+
+    $$F(s) = E(θ, x, s) + β\\,C(\\text{output}(s), y)$$
+
+    for a batch of examples: x is clamped, the outputs perhaps nudged toward y
+    ([`Landscape.nudge`][]), parts of the state perhaps held ([`Landscape.clamp`][]).
+    States and everything returned have a leading batch axis.
+
+    **Arguments:**
+
+    - `model`: a [`eqprop.Model`][], or a bare energy (which can't be nudged).
+    - `x`: inputs, `[batch, ...]`.
+
+    **Raises:**
+
+    - `ValueError`: x doesn't fit the energy, or the energy isn't a scalar.
+    """
+
+    model: Model | AbstractEnergy
+    x: PyTree[Array]
+    y: Array | None = None
+    beta: Array | None = eqx.field(default=None, converter=as_scalar)
+    held: dict[int, Array] = eqx.field(default_factory=dict)
+
+    def __check_init__(self):
+        leaves = jax.tree.leaves(self.x)
+        if not leaves or any(not eqx.is_array(a) or a.ndim < 1 for a in leaves):
+            raise ValueError(
+                f"`x` must be an array of inputs, [batch, ...], but is {self.x!r}. For "
+                "one example pass `x[None]`."
+            )
+        if any(not jnp.issubdtype(a.dtype, jnp.inexact) for a in leaves):
+            raise ValueError(
+                f"`x` must hold floating-point numbers, but has dtype "
+                f"{[str(a.dtype) for a in leaves]}. Convert it, as in "
+                "`x.astype(jnp.float32) / 255`."
+            )
+        check_energy(self.energy_fn, self.x)
+
+    @property
+    def energy_fn(self) -> AbstractEnergy:
+        """The energy E of one example."""
+        return self.model.energy if isinstance(self.model, Model) else self.model
+
+    @property
+    def batch(self) -> int:
+        """The number of examples."""
+        return jax.tree.leaves(self.x)[0].shape[0]
+
+    def init(self) -> PyTree[Array]:
+        """The resting state of every example."""
+        return self._hold(jax.vmap(self.energy_fn.init)(self.x))
+
+    def output(self, state: PyTree[Array]) -> Float[Array, "batch *unit"]:
+        """What the cost reads of every example's state."""
+        return jax.vmap(self.energy_fn.output)(state)
+
+    def nudge(self, y: Float[Array, "batch ..."], beta: Any) -> "Landscape":
+        """This landscape tilted toward lower cost: $F = E + βC$.
+
+        **Arguments:**
+
+        - `y`: targets, `[batch, ...]`.
+        - `beta`: β, a number or one for each example, `[batch]`; negative nudges away
+            from the target. Dimensionless.
+        """
+        if not isinstance(self.model, Model):
+            raise ValueError(
+                "`nudge` needs a cost, but this landscape holds a bare energy. Make it "
+                "from a model: `ep.Landscape(ep.Model(energy, ep.SquaredError()), x)`."
+            )
+        require("nudge", "beta", beta, fix="Pass a small number such as 0.2.")
+        self._check_targets(self.model, y)
+        return Landscape(self.model, self.x, y, as_scalar(beta), self.held)
+
+    def clamp(self, where: Callable[[PyTree], Any], value: Any) -> "Landscape":
+        """This landscape with a part of the state held at a value.
+
+        **Arguments:**
+
+        - `where`: picks leaves of the state, as in `lambda state: state[-1]`.
+        - `value`: what they are held at, with a batch axis.
+        """
+        indices = self._picked(where)
+        if indices is None:
+            raise ValueError(
+                "`where` of `clamp` must pick whole leaves of the state, as in "
+                "`lambda state: state[-1]`; it computes something of them instead."
+            )
+        values = jax.tree.leaves(value)
+        structs = jax.tree.leaves(jax.eval_shape(self.init))
+        for k, v in zip(indices, values, strict=True):
+            if v.shape != structs[k].shape:
+                raise ValueError(
+                    f"`value` of `clamp` has shape {v.shape}, but the part of the state "
+                    f"that it replaces has {structs[k].shape}."
+                )
+        held = self.held | dict(zip(indices, values))
+        return Landscape(self.model, self.x, self.y, self.beta, held)
+
+    def energy(self, state: PyTree[Array]) -> Float[Array, " batch"]:
+        """The (nudged) energy F of every example."""
+        state = self._hold(state)
+        energy = jax.vmap(self.energy_fn)(state, self.x)
+        return energy if self.beta is None else energy + self.beta * self.cost(state)
+
+    def cost(
+        self, state: PyTree[Array], y: Float[Array, "batch ..."] | None = None
+    ) -> Float[Array, " batch"]:
+        """The cost C of every example's output, for `y` or this nudge's own targets."""
+        y = self.y if y is None else y
+        if not isinstance(self.model, Model) or y is None:
+            raise ValueError("`cost` needs a model with a cost, and targets `y`.")
+        self._check_targets(self.model, y)
+        return jax.vmap(self.model.cost)(self.output(state), y)
+
+    def force(self, state: PyTree[Array]) -> PyTree[Array]:
+        """Minus the gradient of F in the state; zero where the state is held."""
+        gradient = jax.grad(lambda s: jnp.sum(self.energy(s)))(state)
+        return jax.tree.map(jnp.negative, gradient)
+
+    def drive(
+        self, state: PyTree[Array], block: Sequence[int] | None = None
+    ) -> PyTree[Array]:
+        """Minus the gradient of all but the self-potentials, the nudge included.
+
+        **Arguments:**
+
+        - `block`: indices of the state's leaves to differentiate in. Then a tuple of
+            their drives is returned, and nothing is computed for the others.
+        """
+
+        def tilt(state):
+            return self._interaction(state) + self._nudge(state)
+
+        if block is None:
+            return jax.tree.map(jnp.negative, jax.grad(tilt)(self._hold(state)))
+        return _negative_gradient(tilt, self._hold(state), block)
+
+    def project(self, state: PyTree[Array]) -> PyTree[Array]:
+        """The nearest feasible state."""
+        return self._hold(self._by_unit(lambda u, s: u.project(s), state))
+
+    def activate(self, drive: PyTree[Array]) -> PyTree[Array]:
+        """The state that every unit would take under a fixed drive."""
+        return self._hold(self._by_unit(lambda u, d: u.activate(d), drive))
+
+    def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
+        """How far every example is from equilibrium: the certificate.
+
+        The largest $|\\text{activate}(\\text{drive}) - s|$ over the units that have a
+        potential, and $|\\text{project}(s + \\text{force}) - s|$ over those that don't.
+        """
+        drives = jax.tree.leaves(self.drive(state))
+        leaves = jax.tree.leaves(self._hold(state))
+        worst = jnp.zeros(self.batch, leaves[0].dtype)
+        for k, (unit, d, s) in enumerate(zip(self.leaf_units(), drives, leaves)):
+            if k not in self.held:
+                goal = _bound_for(unit, d, s)
+                distance = jnp.abs(goal - s).reshape(self.batch, -1)
+                worst = jnp.maximum(worst, jnp.max(distance, axis=1))
+        return worst
+
+    def minimum(
+        self, state: PyTree[Array], block: Sequence[int]
+    ) -> tuple[Float[Array, "batch ..."], ...]:
+        """The states of one block that minimize F with all others fixed.
+
+        Exact where the interaction is affine in the block: `activate(drive)`. The
+        nudged output takes a majorization step instead, which never increases F and
+        is exact for a cost of constant curvature on quadratic units: for
+        `SquaredError`, `activate((drive + βy)/(1 + β))`. NaN where 1 + β·curvature
+        is not positive: there is no minimum.
+
+        **Arguments:**
+
+        - `block`: indices of the state's leaves.
+        """
+        state = self._hold(state)
+        drives = _negative_gradient(self._interaction, state, block)
+        leaves, units = jax.tree.leaves(state), self.leaf_units()
+        output = None if self.beta is None else self.output_leaf()
+        result = []
+        for k, d in zip(block, drives):
+            if k == output:
+                result.append(self._nudged_minimum(units[k], d, leaves[k]))
+            else:
+                result.append(jax.vmap(units[k].activate)(d))
+        return tuple(result)
+
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The state's leaves in groups that don't interact inside a group.
+
+        Leaves of one group can be minimized at once. The group of a nudged output
+        comes first: the nudge starts there.
+        """
+        neighbors = self.couplings()
+        free = [k for k in range(len(neighbors)) if k not in self.held]
+        renamed = {k: j for j, k in enumerate(free)}
+        among = [
+            frozenset(renamed[n] for n in neighbors[k] if n in renamed) for k in free
+        ]
+        groups = tuple(tuple(free[j] for j in group) for group in color(among))
+        if self.beta is None:
+            return groups
+        output = self.output_leaf()
+        first = next((i for i, g in enumerate(groups) if output in g), 0)
+        return groups[first:] + groups[:first]
+
+    def couplings(self) -> list[frozenset[int]]:
+        """For each leaf of the state, the leaves that its drive depends on, the nudge
+        left out. A leaf that lists itself is not affine in the interaction."""
+        structs, treedef = jax.tree.flatten(jax.eval_shape(self.init))
+
+        def drives(*leaves):
+            state = jax.tree.unflatten(treedef, leaves)
+            return _negative_gradient(self._interaction, state, range(len(leaves)))
+
+        return dependencies(drives, structs)
+
+    def output_leaf(self) -> int | None:
+        """Which leaf of the state the output is; `None` if it is computed of them."""
+        picked = self._picked(self.energy_fn.output)
+        return picked[0] if picked is not None and len(picked) == 1 else None
+
+    def leaf_units(self) -> list[AbstractUnit]:
+        """The unit of each leaf of the state."""
+        return units_of_leaves(self.energy_fn.units, jax.eval_shape(self.init))
+
+    def _interaction(self, state: PyTree[Array]) -> Scalar:
+        return jnp.sum(jax.vmap(self.energy_fn.interaction)(state, self.x))
+
+    def _nudge(self, state: PyTree[Array]) -> Scalar | float:
+        return 0.0 if self.beta is None else jnp.sum(self.beta * self.cost(state))
+
+    def _nudged_minimum(self, unit: AbstractUnit, drive: Array, o: Array) -> Array:
+        assert isinstance(self.model, Model) and self.beta is not None
+        assert self.y is not None
+        cost = self.model.cost
+        slope = jax.vmap(jax.grad(cost))(o, self.y)
+        low, high = cost.curvature()
+        beta = per_example(self.beta, o)
+        # βC lies below its tangent plus ½·bend·|Δ|²: an upper bound, whose minimizer
+        # lowers F. A negative β turns C's smallest curvature into the largest.
+        bend = jnp.where(beta > 0, beta * high, beta * low)
+        if unit.quadratic:
+            step = jax.vmap(unit.project)((drive - beta * slope + bend * o) / (1 + bend))
+            return jnp.where(1 + bend > 0, step, jnp.nan)
+        # The same bound with G's own convexity m: this part of the way to the drive's
+        # answer lowers F for any curved unit.
+        way = jnp.minimum(1.0, unit.curvature[0] / (unit.curvature[0] + bend))
+        goal = jax.vmap(unit.activate)(drive - beta * slope)
+        step = jax.vmap(unit.project)(o + way * (goal - o))
+        return jnp.where(unit.curvature[0] + bend > 0, step, jnp.nan)
+
+    def _hold(self, state: PyTree[Array]) -> PyTree[Array]:
+        if not self.held:
+            return state
+        leaves, treedef = jax.tree.flatten(state)
+        kept = [self.held.get(k, s) for k, s in enumerate(leaves)]
+        return jax.tree.unflatten(treedef, kept)
+
+    def _by_unit(self, fn: Callable, state: PyTree[Array]) -> PyTree[Array]:
+        leaves, treedef = jax.tree.flatten(state)
+        out = []
+        for unit, s in zip(self.leaf_units(), leaves):
+            out.append(jax.vmap(lambda a, unit=unit: fn(unit, a))(s))
+        return jax.tree.unflatten(treedef, out)
+
+    def _picked(self, where: Callable[[PyTree], Any]) -> tuple[int, ...] | None:
+        treedef = jax.tree.structure(jax.eval_shape(self.init))
+        marks = [_Leaf(k) for k in range(treedef.num_leaves)]
+        try:
+            picked = jax.tree.leaves(where(jax.tree.unflatten(treedef, marks)))
+        except Exception:
+            return None
+        if not all(isinstance(mark, _Leaf) for mark in picked):
+            return None
+        return tuple(mark.index for mark in picked)
+
+    def _check_targets(self, model: Model, y: Any) -> None:
+        shape = jnp.shape(y)
+        output = jax.eval_shape(lambda: self.output(self.init())).shape
+        if len(shape) < 1 or shape[0] != self.batch:
+            problem = f"`x` holds {self.batch} examples"
+        else:
+            problem = model.cost.check(output[1:], shape[1:])
+        if problem is None and not jnp.issubdtype(jnp.result_type(y), jnp.inexact):
+            problem = "targets must be floating-point numbers"
+        if problem is not None:
+            raise ValueError(
+                f"`y` of shape {shape} and dtype {jnp.result_type(y)} does not fit the "
+                f"cost `{type(model.cost).__name__}` of {name_of(model.energy)}: "
+                f"{problem}. Class labels become targets by `ep.data.one_hot(labels, "
+                "classes)`."
+            )
+
+
+def _bound_for(unit: AbstractUnit, drive: Array, s: Array) -> Array:
+    if unit.curvature[0] > 0:
+        return jax.vmap(unit.activate)(drive)
+    return jax.vmap(unit.project)(s + drive)
+
+
+def _negative_gradient(
+    fn: Callable[[PyTree], Scalar], state: PyTree[Array], block: Sequence[int]
+) -> tuple[Array, ...]:
+    leaves, treedef = jax.tree.flatten(state)
+
+    def of_block(active):
+        spliced = list(leaves)
+        for k, s in zip(block, active):
+            spliced[k] = s
+        return fn(jax.tree.unflatten(treedef, spliced))
+
+    gradient = jax.grad(of_block)(tuple(leaves[k] for k in block))
+    return tuple(-g for g in gradient)

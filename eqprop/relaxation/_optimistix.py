@@ -1,0 +1,138 @@
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree, Scalar
+
+from ._equilibrium import classify, Equilibrium, require_settled
+from ._landscape import Landscape
+from ._relax import state_size
+from ._scalars import as_scalar
+
+
+try:
+    import optimistix as optx
+except ImportError as error:
+    raise ImportError(
+        "`ep.Optimistix` needs the optimistix library: `pip install eqprop[solvers]`."
+    ) from error
+
+
+class Optimistix(eqx.Module):
+    """Relaxes with any solver of the optimistix library, as an independent oracle.
+
+    Each example is solved by itself. What is solved depends on the solver's kind:
+
+    - a fixed-point solver iterates the activation of the drive;
+    - a root finder or least-squares solver takes the residual to zero;
+    - a minimizer lowers the energy, which must be that of units without walls.
+
+    Not a solver of the driver's: optimistix owns its loop. Call it in the place of
+    [`eqprop.relax`][].
+
+    **Arguments:**
+
+    - `solver`: such as `optimistix.Newton(rtol=1e-10, atol=1e-10)`.
+    - `max_steps`: the most steps; compiled in.
+    - `certify`: the residual up to which a state counts as an equilibrium.
+    """
+
+    solver: Any
+    max_steps: int = eqx.field(default=256, static=True)
+    certify: Scalar = eqx.field(default=1e-3, converter=as_scalar)
+
+    def relax(
+        self,
+        landscape: Landscape,
+        state0: PyTree[Array] | None = None,
+        *,
+        throw: bool = True,
+    ) -> Equilibrium:
+        """Settles every example; arguments and errors as for [`eqprop.relax`][]."""
+        if isinstance(self.solver, optx.AbstractMinimiser):
+            _require_no_walls(landscape)
+        start = landscape.init() if state0 is None else state0
+        state, num_steps = eqx.filter_jit(_solve_all)(self, landscape, start)
+        residual = landscape.residual(state)
+        result = classify(
+            residual, state_size(state), self.certify, stopped_early=True
+        )
+        converged = residual <= self.certify
+        equilibrium = Equilibrium(state, residual, converged, num_steps, result)
+        if throw:
+            return require_settled(equilibrium, fixed_steps=False)
+        return equilibrium
+
+
+def _solve_all(method: Optimistix, landscape: Landscape, start: PyTree[Array]):
+    # β may be shared by the batch or one per example.
+    beta = landscape.beta
+    beta_axis = 0 if beta is not None and beta.ndim == 1 else None
+
+    def one(x, y, beta, held, state):
+        single = Landscape(
+            landscape.model,
+            _batched(x),
+            _batched(y),
+            beta if beta is None or beta_axis is None else beta[None],
+            _batched(held),
+        )
+        return _solve_one(method, single, state)
+
+    return jax.vmap(one, in_axes=(0, 0, beta_axis, 0, 0))(
+        landscape.x, landscape.y, beta, landscape.held, start
+    )
+
+
+def _batched(tree: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda a: a[None], tree)
+
+
+def _solve_one(method: Optimistix, landscape: Landscape, state: PyTree[Array]):
+    def goal(s, _):
+        return _first(_target(landscape, _batched(s)))
+
+    def distance(s, args):
+        return jax.tree.map(jnp.subtract, goal(s, args), s)
+
+    def energy(s, _):
+        return landscape.energy(_batched(s))[0]
+
+    solver, options = method.solver, {"max_steps": method.max_steps, "throw": False}
+    if isinstance(solver, optx.AbstractFixedPointSolver):
+        solution = optx.fixed_point(goal, solver, state, **options)
+    elif isinstance(solver, optx.AbstractRootFinder):
+        solution = optx.root_find(distance, solver, state, **options)
+    elif isinstance(solver, optx.AbstractLeastSquaresSolver):
+        solution = optx.least_squares(distance, solver, state, **options)
+    elif isinstance(solver, optx.AbstractMinimiser):
+        solution = optx.minimise(energy, solver, state, **options)
+    else:
+        raise TypeError(
+            f"`solver` must be an optimistix solver, but is {type(solver).__name__}. "
+            "Pass one such as `optimistix.Newton(rtol=1e-8, atol=1e-8)`; the library's "
+            "own solvers go to `ep.relax`."
+        )
+    return solution.value, solution.stats["num_steps"]
+
+
+def _first(tree: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda a: a[0], tree)
+
+
+def _target(landscape: Landscape, state: PyTree[Array]) -> PyTree[Array]:
+    if all(unit.curvature[0] > 0 for unit in landscape.leaf_units()):
+        return landscape.activate(landscape.drive(state))
+    force = landscape.force(state)
+    return landscape.project(jax.tree.map(jnp.add, state, force))
+
+
+def _require_no_walls(landscape: Landscape) -> None:
+    for unit in landscape.leaf_units():
+        probe = jnp.asarray([-1e3, 1e3])
+        if bool(jnp.any(unit.project(probe) != probe)):
+            raise ValueError(
+                f"An optimistix minimizer knows no walls, but `units` holds `{unit}`. "
+                "Pass a root finder, such as `optimistix.Newton(rtol=1e-8, atol=1e-8)`."
+            )

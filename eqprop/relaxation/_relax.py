@@ -1,0 +1,171 @@
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from ._equilibrium import classify, Equilibrium, require_settled
+from ._landscape import Landscape
+from ._scalars import per_example
+from ._solver import AbstractSolver
+
+
+class _Progress(eqx.Module):
+    state: PyTree[Array]
+    memory: PyTree[Any]
+    done: Bool[Array, " batch"]
+    num_steps: Array
+
+
+def relax(
+    landscape: Landscape,
+    solver: AbstractSolver,
+    state0: PyTree[Array] | None = None,
+    *,
+    key: PRNGKeyArray | None = None,
+    observe: Callable[[Landscape, PyTree[Array]], Any] | None = None,
+    throw: bool = True,
+) -> Equilibrium:
+    """Lets the state of every example settle: one phase.
+
+    Each example stops by itself and is then left alone, so that its result doesn't
+    depend on its batch-mates. The final residual is always measured.
+
+    **Arguments:**
+
+    - `landscape`: what to settle in.
+    - `solver`: how.
+    - `state0`: where to start, with a batch axis; by default at rest.
+    - `key`: a JAX random key, for solvers that sample.
+    - `observe`: `observe(landscape, state)` is called before the first and after every
+        step; its results come back stacked in `Equilibrium.observations`, with
+        `max_steps + 1` entries (stopped examples repeat their last). Costs memory in
+        proportion, and all `max_steps` steps are taken.
+    - `throw`: whether to raise when an example did not settle.
+
+    **Returns:**
+
+    An [`eqprop.Equilibrium`][].
+
+    **Raises:**
+
+    - `RelaxationError`: with `throw`, an example diverged, turned non-finite, or missed
+        a solver's tolerance and `certify`. (Inside a `jit`, Equinox's run-time error.)
+    - `ValueError`: the solver can't work on this landscape, or `state0` doesn't fit.
+    """
+    equilibrium = _relax(landscape, solver, state0, key, observe)
+    if throw:
+        return require_settled(equilibrium, fixed_steps=solver.stop is None)
+    return equilibrium
+
+
+@eqx.filter_jit
+def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
+    state = _start(landscape, state0)
+    batch = landscape.batch
+    progress = _Progress(
+        state,
+        solver.init(landscape, state, key),
+        jnp.zeros(batch, bool),
+        jnp.zeros(batch, jnp.int32),
+    )
+    observations = None
+    if observe is not None:
+        progress, observations = _observed_loop(landscape, solver, progress, observe)
+    elif solver.stop is None:
+        progress = jax.lax.fori_loop(
+            0, solver.max_steps, lambda _, p: _step(landscape, solver, p), progress
+        )
+    else:
+        progress = _stopping_loop(landscape, solver, progress)
+    return _certified(landscape, solver, progress, observations)
+
+
+def _start(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
+    if state0 is None:
+        return landscape.init()
+    expected = jax.eval_shape(landscape.init)
+    given = jax.tree.map(jnp.shape, state0)
+    if given != jax.tree.map(jnp.shape, expected):
+        raise ValueError(
+            f"`state0` has structure and shapes {given}, but this landscape's states "
+            f"have {jax.tree.map(jnp.shape, expected)}. Start from an earlier "
+            "`Equilibrium.state`, or leave it out to start at rest."
+        )
+    held = landscape.held
+    leaves, treedef = jax.tree.flatten(state0)
+    leaves = [held.get(k, s) for k, s in enumerate(leaves)]
+    return jax.tree.unflatten(treedef, leaves)
+
+
+def _step(
+    landscape: Landscape, solver: AbstractSolver, progress: _Progress
+) -> _Progress:
+    state, memory, error = solver.step(landscape, progress.state, progress.memory)
+    if solver.stop is None:
+        return _Progress(state, memory, progress.done, progress.num_steps + 1)
+    done = progress.done
+    state = _freeze(done, progress.state, state)
+    memory = _freeze(done, progress.memory, memory)
+    scale = solver.stop.atol + solver.stop.rtol * state_size(state)
+    # An error that is NaN will never get small; the result reports it.
+    settled = (error <= scale) | ~jnp.isfinite(error)
+    num_steps = progress.num_steps + ~done
+    return _Progress(state, memory, done | settled, num_steps)
+
+
+def _freeze(done: Array, old: PyTree[Array], new: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda a, b: jnp.where(per_example(done, a), a, b), old, new)
+
+
+def _stopping_loop(landscape, solver, progress: _Progress) -> _Progress:
+    def unfinished(carry):
+        count, progress = carry
+        return (count < solver.max_steps) & ~jnp.all(progress.done)
+
+    def body(carry):
+        count, progress = carry
+        return count + 1, _step(landscape, solver, progress)
+
+    start = (jnp.zeros((), jnp.int32), progress)
+    return jax.lax.while_loop(unfinished, body, start)[1]
+
+
+def _observed_loop(landscape, solver, progress: _Progress, observe):
+    def body(progress, _):
+        progress = _step(landscape, solver, progress)
+        return progress, observe(landscape, progress.state)
+
+    first = observe(landscape, progress.state)
+    progress, later = jax.lax.scan(body, progress, length=solver.max_steps)
+    observations = jax.tree.map(
+        lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, later
+    )
+    return progress, observations
+
+
+def _certified(
+    landscape: Landscape, solver: AbstractSolver, progress: _Progress, observations
+) -> Equilibrium:
+    residual = landscape.residual(progress.state)
+    result = classify(
+        residual,
+        state_size(progress.state),
+        solver.certify,
+        stopped_early=solver.stop is not None,
+    )
+    converged = residual <= solver.certify
+    return Equilibrium(
+        progress.state, residual, converged, progress.num_steps, result, observations
+    )
+
+
+def state_size(state: PyTree[Array]) -> Float[Array, " batch"]:
+    """The largest absolute entry of every example's state."""
+    sizes = [
+        jnp.max(jnp.abs(s).reshape(s.shape[0], -1), axis=1)
+        for s in jax.tree.leaves(state)
+    ]
+    return jnp.max(jnp.stack(sizes), axis=0)

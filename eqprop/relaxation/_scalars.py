@@ -1,0 +1,76 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+
+def as_scalar(value: Any) -> Array:
+    """A number as an array leaf, so that changing it never recompiles.
+
+    Python numbers become weakly typed arrays: they adopt the dtype of what they meet,
+    so that one solver serves float32 and float64 models.
+    """
+    if isinstance(value, (bool, int, float)):
+        return jnp.asarray(float(value))
+    if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
+        return jnp.asarray(float(value))
+    return value
+
+
+def require(
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    nonzero: bool = False,
+    fix: str,
+) -> None:
+    """Raises a `ValueError` unless a known number is finite and in its range.
+
+    Traced values are let through: they were checked when they were made.
+    """
+    if isinstance(value, jax.core.Tracer) or not isinstance(
+        value, (int, float, np.generic, np.ndarray, jax.Array)
+    ):
+        return
+    numbers = np.asarray(value)
+    bounds = []
+    ok = np.isfinite(numbers)
+    if above is not None:
+        ok = ok & (numbers > above)
+        bounds.append(f"above {above:g}")
+    if at_least is not None:
+        ok = ok & (numbers >= at_least)
+        bounds.append(f"at least {at_least:g}")
+    if below is not None:
+        ok = ok & (numbers < below)
+        bounds.append(f"below {below:g}")
+    if nonzero:
+        ok = ok & (numbers != 0)
+        bounds.append("not zero")
+    if not np.all(ok):
+        raise ValueError(
+            f"`{name}` of `{owner}` must be a finite number"
+            + (" " + " and ".join(bounds) if bounds else "")
+            + f", but is {numbers}. {fix}"
+        )
+
+
+def require_steps(owner: str, max_steps: Any) -> None:
+    """Raises unless `max_steps` is a positive Python integer."""
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
+        raise ValueError(
+            f"`max_steps` of `{owner}` must be a positive integer, but is "
+            f"{max_steps!r}. It is compiled in; use `stop=ep.Tolerance(...)` to stop "
+            "early."
+        )
+
+
+def per_example(value: Array, like: Array) -> Array:
+    """A scalar or `[batch]` array, shaped to broadcast against `[batch, ...]`."""
+    return jnp.reshape(value, jnp.shape(value) + (1,) * (like.ndim - jnp.ndim(value)))

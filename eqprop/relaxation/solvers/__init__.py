@@ -1,0 +1,6 @@
+"""Algorithms that take a state to equilibrium."""
+
+from ._adaptive_euler import AdaptiveEuler as AdaptiveEuler
+from ._block_coordinate import BlockCoordinate as BlockCoordinate
+from ._euler import Euler as Euler
+from ._fixed_point import FixedPoint as FixedPoint

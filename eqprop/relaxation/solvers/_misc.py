@@ -1,0 +1,37 @@
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .._landscape import Landscape
+
+
+def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
+    """The largest |a − b| of every example."""
+    changes = [
+        jnp.max(jnp.abs(s - t).reshape(s.shape[0], -1), axis=1)
+        for s, t in zip(jax.tree.leaves(a), jax.tree.leaves(b))
+    ]
+    return jnp.max(jnp.stack(changes), axis=0)
+
+
+def require_bounded_curvature(owner: str, landscape: Landscape) -> None:
+    """Refuses units whose G″ is unbounded: explicit steps cycle near their walls."""
+    for unit in landscape.leaf_units():
+        if unit.curvature[1] == float("inf"):
+            raise ValueError(
+                f"`{owner}` needs units whose potential has bounded curvature, but "
+                f"`units` holds `{unit}`, whose force is infinite at its boundary: "
+                "explicit steps would cycle there. Use `ep.FixedPoint(damping=0.5)`, "
+                "which is the integrator for such units."
+            )
+
+
+def require_potential(owner: str, landscape: Landscape) -> None:
+    """Refuses units without self-potential, which have no activation."""
+    for unit in landscape.leaf_units():
+        if unit.curvature[0] <= 0:
+            raise ValueError(
+                f"`{owner}` needs units with a potential, but `units` holds `{unit}`. "
+                "Pass `units=ep.HardSigmoid()` (or another unit) and drop the matching "
+                "½s² from your energy, or use `ep.Euler` or `ep.AdaptiveEuler`."
+            )
