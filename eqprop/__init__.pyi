@@ -1,5 +1,6 @@
 __version__: str
 
+from . import data as data, training as training
 from .energies import (
     AbstractCost as AbstractCost,
     AbstractEnergy as AbstractEnergy,
@@ -20,8 +21,8 @@ from .energies import (
     Layer as Layer,
     Linear as Linear,
     Model as Model,
-    Network as Network,
     nets as nets,
+    Network as Network,
     Readout as Readout,
     ReLU as ReLU,
     Sigmoid as Sigmoid,
@@ -58,3 +59,14 @@ from .relaxation import (
     Tolerance as Tolerance,
 )
 from .relaxation._optimistix import Optimistix as Optimistix
+from .training import (
+    AbstractOptimizer as AbstractOptimizer,
+    Adam as Adam,
+    Constant as Constant,
+    Cosine as Cosine,
+    evaluate as evaluate,
+    Exponential as Exponential,
+    fit as fit,
+    Optax as Optax,
+    SGD as SGD,
+)

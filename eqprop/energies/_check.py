@@ -31,9 +31,9 @@ def check_energy(energy: AbstractEnergy, x: PyTree) -> None:
         if not isinstance(energy, FunctionEnergy):
             raise
         raise ValueError(
-            f"The energy function {name} failed on one example, that is on a state of "
-            f"shapes {_shapes(state)} and x of shapes {_shapes(one)}: {error}. Energies "
-            "are written for one example, without a batch axis."
+            f"The energy function {name} failed on one example, that is on a state "
+            f"of shapes {_shapes(state)} and x of shapes {_shapes(one)}: {error}. "
+            "Energies are written for one example, without a batch axis."
         ) from error
     shape = getattr(value, "shape", None)
     if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):

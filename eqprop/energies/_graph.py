@@ -67,7 +67,9 @@ def check_graph(layers: Sequence[Layer], edges: Sequence[Edge], output: str) -> 
         where = f"`edges[{k}]` ({type(edge.interaction).__name__})"
         for name in edge.layers:
             if name != INPUT and name not in shapes:
-                raise ValueError(f"{where} names no layer: {name!r}.{_hint(name, names)}")
+                raise ValueError(
+                    f"{where} names no layer: {name!r}.{_hint(name, names)}"
+                )
         if INPUT not in edge.layers:
             problem = edge.interaction.check(*(shapes[name] for name in edge.layers))
             if problem is not None:
@@ -99,7 +101,7 @@ def values_by_name(
     layers: Sequence[Layer], state: Sequence[Array], x: Array
 ) -> dict[str, Array]:
     """The state of every layer of one example, and the input, by name."""
-    return {layer.name: s for layer, s in zip(layers, state)} | {INPUT: x}
+    return {layer.name: s for layer, s in zip(layers, state, strict=True)} | {INPUT: x}
 
 
 def edge_energy(edges: Sequence[Edge], values: dict[str, Array], x: Array) -> Scalar:

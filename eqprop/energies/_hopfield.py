@@ -21,7 +21,8 @@ from ._unit import AbstractUnit
 class Hopfield(AbstractEnergy):
     """The paper's energy: a continuous Hopfield network in membrane coordinates.
 
-    $$E(u) = ½\\sum_i u_i^2 - ½\\sum_{i \\ne j} W_{ij} ρ(u_i) ρ(u_j) - \\sum_i b_i ρ(u_i)$$
+    $$E(u) = ½\\sum_i u_i^2 - ½\\sum_{i \\ne j} W_{ij} ρ(u_i) ρ(u_j)
+      - \\sum_i b_i ρ(u_i)$$
 
     where u = {x, h, y} are all units' membrane potentials, $W$ is symmetric with zero
     diagonal, and each pair is stored once, in the edge that couples the two. Its force

@@ -4,7 +4,6 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from equinox import AbstractVar
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Bool, Float, PyTree, Scalar
 
@@ -26,15 +25,16 @@ class AbstractUnit(eqx.Module):
     so that $\\text{activate} = (G')^{-1}$ inside $S$. All methods take the state of
     one layer of one example, of any shape.
 
-    **Attributes:**
-
-    - `curvature`: lower and upper bound of $G''$ on the feasible set. `(1, 1)` is a
-        quadratic unit, whose activation is a projection; an upper bound of infinity
-        rules out explicit integrators such as [`eqprop.Euler`][]; a lower bound of 0
-        is a unit without potential, which has no activation.
+    Bounds on the curvature $G''$ say which solvers suit a unit. `(1, 1)` is a quadratic
+    unit, whose activation is a projection; an upper bound of infinity rules out
+    explicit integrators such as [`eqprop.Euler`][]; a lower bound of 0 is a unit
+    without potential, which has no activation.
     """
 
-    curvature: AbstractVar[tuple[float, float]]
+    @property
+    @abc.abstractmethod
+    def curvature(self) -> tuple[float, float]:
+        """Lower and upper bound of $G''$ on the feasible set."""
 
     @abc.abstractmethod
     def potential(self, s: Float[Array, "*unit"]) -> Scalar:
@@ -306,5 +306,8 @@ def units_of_leaves(units: PyTree[AbstractUnit], state: PyTree) -> list[Abstract
 def self_potential(units: PyTree[AbstractUnit], state: PyTree) -> Scalar:
     """$\\sum_k G_k(s_k)$ over the leaves of one example's state."""
     leaves = jax.tree.leaves(state)
-    terms = [u.potential(s) for u, s in zip(units_of_leaves(units, state), leaves)]
+    terms = [
+        u.potential(s)
+        for u, s in zip(units_of_leaves(units, state), leaves, strict=True)
+    ]
     return sum(terms[1:], start=terms[0])

@@ -42,7 +42,8 @@ class EquilibriumProp(AbstractEstimator):
             for p in pending
         )
         relaxed = tuple(
-            Phase(p.landscape, e.state, p.weight) for p, e in zip(pending, nudged)
+            Phase(p.landscape, e.state, p.weight)
+            for p, e in zip(pending, nudged, strict=True)
         )
         gradient = contrast_grad(settled + relaxed, weight=weight)
         cost = batch_mean(landscape.cost(free.state, y), weight)

@@ -1,10 +1,11 @@
 import abc
 
 import equinox as eqx
+from equinox import AbstractVar
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ..energies import Model
-from ..relaxation import Equilibrium
+from ..relaxation import AbstractSolver, Equilibrium
 
 
 class Outcome(eqx.Module):
@@ -23,7 +24,14 @@ class Outcome(eqx.Module):
 
 
 class AbstractEstimator(eqx.Module):
-    """A way to get the gradient of the cost at equilibrium."""
+    """A way to get the gradient of the cost at equilibrium.
+
+    **Attributes:**
+
+    - `solver`: how the free phase settles; predicting is that phase alone.
+    """
+
+    solver: AbstractVar[AbstractSolver]
 
     @abc.abstractmethod
     def value_and_grad(

@@ -111,8 +111,8 @@ class RandomSign(AbstractNudging):
         if key is None:
             raise ValueError(
                 "`RandomSign` draws a sign for each batch and needs a `key`: "
-                "`method.value_and_grad(model, x, y, key=jax.random.key(0))`. For signs "
-                "of your own use `OneSided(beta=sign * beta)`."
+                "`method.value_and_grad(model, x, y, key=jax.random.key(0))`. For "
+                "signs of your own use `OneSided(beta=sign * beta)`."
             )
         return _two_phases(landscape, state, y, self.beta * self.sign(key))
 

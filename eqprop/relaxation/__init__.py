@@ -7,7 +7,11 @@ from ._equilibrium import (
 )
 from ._landscape import Landscape as Landscape
 from ._relax import relax as relax
-from ._scalars import as_scalar as as_scalar, per_example as per_example, require as require
+from ._scalars import (
+    as_scalar as as_scalar,
+    per_example as per_example,
+    require as require,
+)
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
 from .solvers import (
     AdaptiveEuler as AdaptiveEuler,

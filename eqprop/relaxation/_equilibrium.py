@@ -2,6 +2,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 
 
@@ -22,9 +23,9 @@ class RESULTS(eqx.Enumeration):
         "too large. Bound the units (`ep.HardSigmoid()`), or lower the step size."
     )
     nonfinite = (
-        "The state became NaN or infinite. Look for NaN in the parameters or the input; "
-        "under a nudge, for a β with 1 + β·curvature ≤ 0, which leaves no minimum "
-        "(`SquaredError`: β ≤ −1). Use a smaller |β|."
+        "The state became NaN or infinite. Look for NaN in the parameters or the "
+        "input; under a nudge, for a β with 1 + β·curvature ≤ 0, which leaves no "
+        "minimum (`SquaredError`: β ≤ −1). Use a smaller |β|."
     )
 
 
@@ -86,9 +87,7 @@ def classify(
         the example counts as diverged.
     - `stopped_early`: whether the solver had a tolerance to stop by.
     """
-    unfinished = (
-        RESULTS.max_steps_reached if stopped_early else RESULTS.steps_completed
-    )
+    unfinished = RESULTS.max_steps_reached if stopped_early else RESULTS.steps_completed
 
     def one(residual, size):
         result = RESULTS.where(residual <= certify, RESULTS.converged, unfinished)
@@ -109,7 +108,7 @@ def require_settled(equilibrium: Equilibrium, *, fixed_steps: bool) -> Equilibri
     fine = result == RESULTS.converged
     if fixed_steps:
         fine = fine | (result == RESULTS.steps_completed)
-    if isinstance(fine, jax.core.Tracer):
+    if isinstance(fine, Tracer):
         state = equilibrium.worst().error_if(equilibrium.state, jnp.any(~fine))
         return eqx.tree_at(lambda e: e.state, equilibrium, state)
     failed = np.flatnonzero(~np.asarray(fine))

@@ -120,10 +120,10 @@ class Landscape(eqx.Module):
         for k, v in zip(indices, values, strict=True):
             if v.shape != structs[k].shape:
                 raise ValueError(
-                    f"`value` of `clamp` has shape {v.shape}, but the part of the state "
-                    f"that it replaces has {structs[k].shape}."
+                    f"`value` of `clamp` has shape {v.shape}, but the part of the "
+                    f"state that it replaces has {structs[k].shape}."
                 )
-        held = self.held | dict(zip(indices, values))
+        held = self.held | dict(zip(indices, values, strict=True))
         return Landscape(self.model, self.x, self.y, self.beta, held)
 
     def energy(self, state: PyTree[Array]) -> Float[Array, " batch"]:
@@ -182,7 +182,9 @@ class Landscape(eqx.Module):
         drives = jax.tree.leaves(self.drive(state))
         leaves = jax.tree.leaves(self._hold(state))
         worst = jnp.zeros(self.batch, leaves[0].dtype)
-        for k, (unit, d, s) in enumerate(zip(self.leaf_units(), drives, leaves)):
+        for k, (unit, d, s) in enumerate(
+            zip(self.leaf_units(), drives, leaves, strict=True)
+        ):
             if k not in self.held:
                 goal = _bound_for(unit, d, s)
                 distance = jnp.abs(goal - s).reshape(self.batch, -1)
@@ -209,7 +211,7 @@ class Landscape(eqx.Module):
         leaves, units = jax.tree.leaves(state), self.leaf_units()
         output = None if self.beta is None else self.output_leaf()
         result = []
-        for k, d in zip(block, drives):
+        for k, d in zip(block, drives, strict=True):
             if k == output:
                 result.append(self._nudged_minimum(units[k], d, leaves[k]))
             else:
@@ -262,7 +264,8 @@ class Landscape(eqx.Module):
         return 0.0 if self.beta is None else jnp.sum(self.beta * self.cost(state))
 
     def _nudged_minimum(self, unit: AbstractUnit, drive: Array, o: Array) -> Array:
-        assert isinstance(self.model, Model) and self.beta is not None
+        assert isinstance(self.model, Model)
+        assert self.beta is not None
         assert self.y is not None
         cost = self.model.cost
         slope = jax.vmap(jax.grad(cost))(o, self.y)
@@ -272,7 +275,9 @@ class Landscape(eqx.Module):
         # lowers F. A negative β turns C's smallest curvature into the largest.
         bend = jnp.where(beta > 0, beta * high, beta * low)
         if unit.quadratic:
-            step = jax.vmap(unit.project)((drive - beta * slope + bend * o) / (1 + bend))
+            step = jax.vmap(unit.project)(
+                (drive - beta * slope + bend * o) / (1 + bend)
+            )
             return jnp.where(1 + bend > 0, step, jnp.nan)
         # The same bound with G's own convexity m: this part of the way to the drive's
         # answer lowers F for any curved unit.
@@ -291,7 +296,7 @@ class Landscape(eqx.Module):
     def _by_unit(self, fn: Callable, state: PyTree[Array]) -> PyTree[Array]:
         leaves, treedef = jax.tree.flatten(state)
         out = []
-        for unit, s in zip(self.leaf_units(), leaves):
+        for unit, s in zip(self.leaf_units(), leaves, strict=True):
             out.append(jax.vmap(lambda a, unit=unit: fn(unit, a))(s))
         return jax.tree.unflatten(treedef, out)
 
@@ -337,7 +342,7 @@ def _negative_gradient(
 
     def of_block(active):
         spliced = list(leaves)
-        for k, s in zip(block, active):
+        for k, s in zip(block, active, strict=True):
             spliced[k] = s
         return fn(jax.tree.unflatten(treedef, spliced))
 

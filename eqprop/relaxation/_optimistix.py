@@ -55,9 +55,7 @@ class Optimistix(eqx.Module):
         start = landscape.init() if state0 is None else state0
         state, num_steps = eqx.filter_jit(_solve_all)(self, landscape, start)
         residual = landscape.residual(state)
-        result = classify(
-            residual, state_size(state), self.certify, stopped_early=True
-        )
+        result = classify(residual, state_size(state), self.certify, stopped_early=True)
         converged = residual <= self.certify
         equilibrium = Equilibrium(state, residual, converged, num_steps, result)
         if throw:

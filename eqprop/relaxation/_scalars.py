@@ -3,10 +3,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 
-def as_scalar(value: Any) -> Array:
+def as_scalar(value: Any) -> Any:
     """A number as an array leaf, so that changing it never recompiles.
 
     Python numbers become weakly typed arrays: they adopt the dtype of what they meet,
@@ -34,7 +35,7 @@ def require(
 
     Traced values are let through: they were checked when they were made.
     """
-    if isinstance(value, jax.core.Tracer) or not isinstance(
+    if isinstance(value, Tracer) or not isinstance(
         value, (int, float, np.generic, np.ndarray, jax.Array)
     ):
         return

@@ -20,7 +20,7 @@ def dependencies(
 
 
 def _propagate(jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    reach = dict(zip(jaxpr.invars, inputs))
+    reach = dict(zip(jaxpr.invars, inputs, strict=True))
 
     def read(var) -> frozenset[int]:
         nothing: frozenset[int] = frozenset()
@@ -33,7 +33,7 @@ def _propagate(jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]]:
             targets = _propagate(inner.jaxpr, sources)
         else:
             targets = [frozenset().union(*sources)] * len(eqn.outvars)
-        reach.update(zip(eqn.outvars, targets))
+        reach.update(zip(eqn.outvars, targets, strict=True))
     return [read(var) for var in jaxpr.outvars]
 
 

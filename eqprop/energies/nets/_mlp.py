@@ -83,9 +83,10 @@ def _chain_edges(
     key: PRNGKeyArray,
 ) -> tuple[Edge, ...]:
     names = [INPUT, *(layer.name for layer in layers)]
-    keys = jax.random.split(key, len(layers))
     edges = []
-    for below, above, m, n, k in zip(names, names[1:], sizes, sizes[1:], keys):
+    for layer, k in enumerate(jax.random.split(key, len(layers))):
+        below, above = names[layer : layer + 2]
+        m, n = sizes[layer : layer + 2]
         edges.append(Edge((below, above), Dense(init(k, m, n))))
         edges.append(Edge((above,), Bias(jnp.zeros(n, jnp.result_type(float)))))
     return tuple(edges)

@@ -12,7 +12,8 @@ from ._misc import largest_change, require_potential
 class BlockCoordinate(AbstractSolver):
     """Exact minimization, block by block: one step is one sweep over all layers.
 
-    $$s_k \\leftarrow \\text{project}\\bigl(s_k + ω\\,(\\arg\\min_{s_k} F - s_k)\\bigr)$$
+    $$s_k \\leftarrow \\text{project}\\bigl(s_k
+      + ω\\,(\\arg\\min_{s_k} F - s_k)\\bigr)$$
 
     Layers that don't interact move at once: a chain is swept in two half-steps (even
     layers, odd layers), other graphs by a graph coloring, read off the energy itself,
@@ -40,9 +41,7 @@ class BlockCoordinate(AbstractSolver):
         require_steps("BlockCoordinate", self.max_steps)
         fix = "1 is the exact minimum, 1.5 an over-relaxed step."
         name = "relaxation"
-        require(
-            "BlockCoordinate", name, self.relaxation, above=0, below=2, fix=fix
-        )
+        require("BlockCoordinate", name, self.relaxation, above=0, below=2, fix=fix)
         fix = "The default is 1e-3."
         require("BlockCoordinate", "certify", self.certify, above=0, fix=fix)
 
@@ -57,7 +56,7 @@ class BlockCoordinate(AbstractSolver):
         units = landscape.leaf_units()
         for block in landscape.blocks():
             goals = landscape.minimum(jax.tree.unflatten(treedef, leaves), block)
-            for k, goal in zip(block, goals):
+            for k, goal in zip(block, goals, strict=True):
                 old = leaves[k]
                 moved = old + per_example(self.relaxation, old) * (goal - old)
                 leaves[k] = jax.vmap(units[k].project)(moved)
@@ -77,7 +76,7 @@ def _require_affine(landscape: Landscape) -> None:
             )
     if landscape.beta is not None and landscape.output_leaf() is None:
         raise ValueError(
-            "`BlockCoordinate` needs a nudged output that is one leaf of the state, but "
-            "`output` computes something of it. Return a leaf as it is, as in "
+            "`BlockCoordinate` needs a nudged output that is one leaf of the state, "
+            "but `output` computes something of it. Return a leaf as it is, as in "
             "`output=lambda state: state[1]`, or use `ep.FixedPoint(damping=0.5)`."
         )

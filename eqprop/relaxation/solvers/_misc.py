@@ -9,7 +9,7 @@ def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]
     """The largest |a − b| of every example."""
     changes = [
         jnp.max(jnp.abs(s - t).reshape(s.shape[0], -1), axis=1)
-        for s, t in zip(jax.tree.leaves(a), jax.tree.leaves(b))
+        for s, t in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     ]
     return jnp.max(jnp.stack(changes), axis=0)
 

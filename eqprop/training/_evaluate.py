@@ -1,0 +1,91 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ..data import Dataset, in_batches
+from ..energies import Model
+from ..relaxation import AbstractSolver, Landscape
+from ._loop import evaluate_batches
+from ._metrics import empty_sums, summarize
+
+
+# Results don't depend on it: every example settles by itself.
+_BATCH = 250
+
+
+def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, Any]:
+    """What a model predicts for a data set, settling from rest.
+
+    **Arguments:**
+
+    - `model`, `data`, `solver`: the model, the examples, and how the free phase
+        settles.
+
+    **Returns:**
+
+    Means over the examples: `error` and `saturation` in percent, `cost`, `energy`,
+    `converged` (share of certified equilibria) and `residual`.
+
+    **Raises:**
+
+    - `ValueError`: the data don't fit the model.
+    """
+    check_data(model, data, "data")
+    return Evaluation(model, data).run(model, solver)
+
+
+def check_data(model: Model, data: Dataset, name: str) -> None:
+    """Raises a `ValueError` unless the examples fit the model. Nothing is compiled."""
+
+    def first_cost(x, y):
+        landscape = Landscape(model, x)
+        return landscape.cost(landscape.init(), y)
+
+    try:
+        jax.eval_shape(first_cost, data.x[:1], data.y[:1])
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` holds examples of shape {data.x.shape[1:]} and targets of "
+            f"{data.y.shape[1:]}, which do not fit the model: {error}"
+        ) from error
+
+
+class Evaluation:
+    """A data set cut into batches, with its persistent states if it has any."""
+
+    def __init__(self, model: Model, data: Dataset, *, persistent: bool = False):
+        batch_size = min(_BATCH, len(data))
+        self.data = data
+        self.indices, self.weight = in_batches(jnp.arange(len(data)), batch_size)
+        self.states = resting_states(model, data) if persistent else None
+
+    @property
+    def batches(self) -> int:
+        """The number of batches."""
+        return self.indices.shape[0]
+
+    def run(self, model: Model, solver: AbstractSolver, *, compile_only: bool = False):
+        """Settles all examples and returns the means; writes back the states."""
+        stop = 0 if compile_only else self.batches
+        sums, states = evaluate_batches(
+            model,
+            self.data,
+            solver,
+            self.indices,
+            self.weight,
+            self.states,
+            empty_sums(model),
+            jnp.asarray(0),
+            jnp.asarray(stop),
+        )
+        self.states = states
+        means = summarize(sums)
+        kept = ("error", "cost", "energy", "converged", "residual", "saturation")
+        return {name: means[name] for name in kept}
+
+
+def resting_states(model: Model, data: Dataset) -> PyTree[Array]:
+    """The resting state of every example of a data set."""
+    return jax.vmap(model.energy.init)(data.x)

@@ -1,0 +1,355 @@
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..data import AbstractOrder, Dataset, in_batches, Shuffled, Splits
+from ..energies import Model
+from ..learning import AbstractEstimator
+from ._evaluate import check_data, Evaluation, resting_states
+from ._loop import Epoch, Progressing, train_batches
+from ._metrics import empty_sums, summarize
+from ._optimizers import AbstractOptimizer, Optax
+from ._run import Progress, Run
+from ._rundir import RunDirectory
+
+
+# Seconds between reports: long enough that the host costs nothing.
+_REPORT_SECONDS = 0.25
+
+
+def fit(
+    model: Model,
+    data: Splits | Dataset,
+    method: AbstractEstimator,
+    optimizer: AbstractOptimizer | optax.GradientTransformation,
+    *,
+    epochs: int = 10,
+    batch_size: int = 64,
+    seed: int = 0,
+    order: AbstractOrder = Shuffled(),
+    persistent: bool = False,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    config: dict[str, Any] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Run:
+    """Trains a model.
+
+    The data stay on the device, and whole chunks of an epoch are compiled. The same
+    arguments give bit-identical results on a CPU, also across an interruption.
+
+    **Main arguments:**
+
+    - `model`: the model to start from.
+    - `data`: [`eqprop.data.Splits`][] (the validation part is evaluated after every
+        epoch) or a single [`eqprop.data.Dataset`][].
+    - `method`: how gradients are estimated.
+    - `optimizer`: [`eqprop.SGD`][], [`eqprop.Adam`][], or any optax optimizer.
+    - `epochs`: passes over the training data.
+    - `batch_size`: examples in a batch; the last of an epoch is padded with weight 0.
+    - `seed`: decides the order of the examples and all that the method draws.
+
+    **Other arguments:**
+
+    - `order`: how an epoch is ordered; a function of seed and epoch.
+    - `persistent`: whether every training and validation example keeps its free state
+        from epoch to epoch as its next start (as in the original code).
+    - `out`: a new folder for the run: metrics, and a checkpoint after every epoch.
+    - `resume`: a run's folder, to go on from its last checkpoint, with the same
+        arguments (`epochs` may be raised).
+    - `config`: a table to keep in the run's `config.toml`.
+    - `progress`: called with a [`eqprop.training.Progress`][] a few times a second.
+    - `should_stop`: asked between chunks; if true, a checkpoint is saved and training
+        ends.
+
+    **Returns:**
+
+    A [`eqprop.training.Run`][].
+
+    **Raises:**
+
+    - `ValueError`: arguments that don't fit each other; nothing has been compiled or
+        written then.
+    - `OSError`: the run can't be written.
+    """
+    if isinstance(data, Dataset):
+        data = Splits(data, None, None, "data")
+    if isinstance(optimizer, optax.GradientTransformation):
+        optimizer = Optax(optimizer)
+    _check(model, data, method, epochs, batch_size, seed, out, resume)
+    optimizer.init(model)
+    order(jax.random.key(seed), 0, len(data.train))
+    if resume is not None:
+        directory = RunDirectory.open(resume)
+    elif out is not None:
+        directory = RunDirectory.create(out)
+        directory.write_config(config or {})
+        directory.write_environment()
+    else:
+        directory = None
+    trainer = _Trainer(
+        model, data, method, optimizer, epochs, batch_size, seed, order, persistent
+    )
+    trainer.directory = directory
+    trainer.report = progress or (lambda _: None)
+    trainer.should_stop = should_stop or (lambda: False)
+    if resume is not None:
+        trainer.restore()
+    return trainer.run()
+
+
+class _Trainer:
+    """The host's side of training: what happens between the compiled chunks."""
+
+    directory: RunDirectory | None
+    report: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+
+    def __init__(
+        self,
+        model: Model,
+        data: Splits,
+        method: AbstractEstimator,
+        optimizer: AbstractOptimizer,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        order: AbstractOrder,
+        persistent: bool,
+    ):
+        self.data, self.method, self.optimizer = data, method, optimizer
+        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.order, self.persistent = order, persistent
+        states = resting_states(model, data.train) if persistent else None
+        self.state = Progressing(
+            model, optimizer.init(model), states, empty_sums(model)
+        )
+        self.validation = None
+        if data.validation is not None:
+            self.validation = Evaluation(model, data.validation, persistent=persistent)
+        self.batches = -(-len(data.train) // batch_size)
+        self.epoch, self.batch = 0, 0
+        self.metrics: list[dict[str, Any]] = []
+        self.seconds = self.compile_seconds = 0.0
+        self.chunk = 1
+
+    def run(self) -> Run:
+        """Trains to the end, an interruption, or a value that isn't finite."""
+        good = self.state.model
+        if self.epoch < self.epochs:
+            self._compile()
+        while self.epoch < self.epochs:
+            started = time.perf_counter()
+            stopped = self._train_epoch()
+            if stopped == "interrupted":
+                self._save(best=False)
+                return self._result(self.state.model, stopped)
+            if stopped == "nonfinite":
+                return self._result(good, stopped)
+            self._finish_epoch(time.perf_counter() - started)
+            good = self.state.model
+        return self._result(good, "finished")
+
+    def _compile(self) -> None:
+        # Running no batches compiles everything.
+        started = time.perf_counter()
+        self._tell("compile", {})
+        zero = jnp.asarray(0)
+        jax.block_until_ready(train_batches(self._job(), self.state, zero, zero))
+        if self.validation is not None:
+            self.validation.run(self.state.model, self.method.solver, compile_only=True)
+        self.compile_seconds = time.perf_counter() - started
+
+    def _job(self) -> Epoch:
+        key = jax.random.key(self.seed)
+        order_key, method_key = jax.random.split(key)
+        order = self.order(order_key, self.epoch, len(self.data.train))
+        indices, weight = in_batches(order, self.batch_size)
+        return Epoch(
+            self.data.train,
+            indices,
+            weight,
+            self.method,
+            self.optimizer,
+            method_key,
+            jnp.asarray(self.epoch),
+            jnp.asarray(float(self.epochs)),
+        )
+
+    def _train_epoch(self) -> str:
+        job = self._job()
+        while self.batch < self.batches:
+            if self.should_stop():
+                return "interrupted"
+            stop = min(self.batch + self.chunk, self.batches)
+            started = time.perf_counter()
+            self.state, _, fine = train_batches(
+                job, self.state, jnp.asarray(self.batch), jnp.asarray(stop)
+            )
+            if not bool(fine):
+                return "nonfinite"
+            elapsed = time.perf_counter() - started
+            per_batch = max(elapsed / (stop - self.batch), 1e-6)
+            self.chunk = max(1, int(_REPORT_SECONDS / per_batch))
+            self.batch = stop
+            self._tell("train", summarize(self.state.sums))
+        leaves = jax.tree.leaves(eqx.filter(self.state.model, eqx.is_inexact_array))
+        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves):
+            return "nonfinite"
+        return "finished"
+
+    def _finish_epoch(self, seconds: float) -> None:
+        started = time.perf_counter()
+        means = summarize(self.state.sums)
+        row: dict[str, Any] = {"epoch": self.epoch}
+        row["train_error"] = means.pop("error")
+        row["train_cost"] = means.pop("cost")
+        row |= means
+        if self.validation is not None:
+            self._tell("validate", row)
+            found = self.validation.run(self.state.model, self.method.solver)
+            row |= {f"validation_{name}": value for name, value in found.items()}
+        row["seconds"] = seconds + time.perf_counter() - started
+        row["compile_seconds"] = self.compile_seconds if not self.metrics else 0.0
+        self.seconds += row["seconds"]
+        self.metrics.append(row)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.state = eqx.tree_at(
+            lambda s: s.sums, self.state, empty_sums(self.state.model)
+        )
+        if self.directory is not None:
+            self.directory.append_metrics(row)
+        self._save(best=_best_epoch(self.metrics) == row["epoch"])
+        self._tell("epoch", row, epoch=row["epoch"], batch=self.batches)
+
+    def _tell(self, phase: str, metrics: dict[str, Any], **at: int) -> None:
+        epoch, batch = at.get("epoch", self.epoch), at.get("batch", self.batch)
+        self.report(Progress(phase, epoch, self.epochs, batch, self.batches, metrics))
+
+    def _result(self, model: Model, stopped: str) -> Run:
+        return Run(
+            model,
+            self.metrics,
+            None if self.directory is None else self.directory.path,
+            _best_epoch(self.metrics),
+            stopped,
+            self.seconds,
+            self.compile_seconds,
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        validation = None if self.validation is None else self.validation.states
+        parts = {
+            "model": self.state.model,
+            "optimizer": self.state.memory,
+            "sums": self.state.sums,
+            "states": {"train": self.state.states, "validation": validation},
+        }
+        return {
+            name: arrays
+            for name, part in parts.items()
+            if jax.tree.leaves(arrays := eqx.filter(part, eqx.is_array))
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that it continues."""
+        return {
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "train_examples": len(self.data.train),
+            "persistent": self.persistent,
+        }
+
+    def _save(self, *, best: bool) -> None:
+        if self.directory is None:
+            return
+        step = self.epoch * self.batches + self.batch
+        info = self._facts() | {
+            "step": step,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self.seconds,
+        }
+        self.directory.save(f"{step:08d}", self._parts(), info, best=best)
+
+    def restore(self) -> None:
+        """Goes back to the run's last checkpoint."""
+        assert self.directory is not None
+        templates = self._parts()
+        parts, info = self.directory.load("last", templates)
+        for name, value in self._facts().items():
+            if info[name] != value:
+                raise ValueError(
+                    f"`resume`: the run in {self.directory.path} has {name} = "
+                    f"{info[name]}, but {value} was given. Pass what it was trained "
+                    "with, or start a new run with `out=`."
+                )
+        states = parts.get("states", {"train": None, "validation": None})
+        fresh = self.state
+        self.state = Progressing(
+            eqx.combine(parts["model"], fresh.model),
+            eqx.combine(parts.get("optimizer", fresh.memory), fresh.memory),
+            states["train"],
+            parts["sums"],
+        )
+        if self.validation is not None:
+            self.validation.states = states["validation"]
+        self.epoch, self.batch = info["epoch"], info["batch"]
+        self.seconds = info["seconds"]
+        self.directory.truncate_metrics(self.epoch)
+        self.metrics = self.directory.read_metrics()
+
+
+def _best_epoch(metrics: list[dict[str, Any]]) -> int | None:
+    if not metrics:
+        return None
+    name = "validation_error" if "validation_error" in metrics[-1] else "train_error"
+    return min(metrics, key=lambda row: row[name])["epoch"]
+
+
+def _check(
+    model: Model,
+    data: Splits,
+    method: AbstractEstimator,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    out: Any,
+    resume: Any,
+) -> None:
+    for name, value, kind, fix in (
+        ("model", model, Model, "Pass `ep.Model(energy, cost)`."),
+        ("data", data, Splits, "Pass `ep.data.digits()` or `ep.data.dataset(x, y)`."),
+        ("method", method, AbstractEstimator, "Pass an `ep.EquilibriumProp(...)`."),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"`{name}` is a {type(value).__name__}. {fix}")
+    size = len(data.train)
+    for name, value, low, high in (
+        ("epochs", epochs, 1, None),
+        ("batch_size", batch_size, 1, size),
+        ("seed", seed, 0, 2**32 - 1),
+    ):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            top = f"between {low} and {high}" if high is not None else f"{low} or more"
+            why = f" (there are {size} training examples)" if high == size else ""
+            raise ValueError(
+                f"`{name}` must be an integer {top}{why}, but is {value!r}."
+            )
+    if out is not None and resume is not None:
+        raise ValueError(
+            f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
+            "other: a resumed run goes on in its own folder."
+        )
+    check_data(model, data.train, "data.train")
+    if data.validation is not None:
+        check_data(model, data.validation, "data.validation")

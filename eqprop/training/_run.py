@@ -1,0 +1,51 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..energies import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where training stands, told between compiled chunks.
+
+    **Attributes:**
+
+    - `phase`: `"compile"`, `"train"`, `"validate"` or `"epoch"` (one is finished).
+    - `epoch`, `epochs`: the epoch under way, counted from 0, and how many in all.
+    - `batch`, `batches`: batches done in this epoch, and how many it has.
+    - `metrics`: means over the epoch so far; for `"epoch"`, its row of metrics.
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    metrics: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What training came to.
+
+    **Attributes:**
+
+    - `model`: the model after the last finished epoch (after the last batch, if
+        interrupted; after the last epoch of finite values, if stopped by others).
+    - `metrics`: one row of metrics for each epoch.
+    - `path`: the run directory, if any.
+    - `best_epoch`: the epoch of least validation error (training error, without
+        validation data), the first of equals; `None` before one is finished.
+    - `stopped`: `"finished"`, `"interrupted"`, or `"nonfinite"` if the cost or a
+        parameter became NaN or infinite.
+    - `seconds`, `compile_seconds`: time spent training, and compiling before that.
+    """
+
+    model: Model
+    metrics: list[dict[str, Any]]
+    path: Path | None
+    best_epoch: int | None
+    stopped: str
+    seconds: float
+    compile_seconds: float
