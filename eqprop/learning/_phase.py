@@ -44,20 +44,24 @@ def contrast(
         becomes $\\sum_b v_b F_b / \\sum_b v_b$. Padding has weight 0.
     - `model`: parameters to evaluate at, in place of the phases' own.
     """
+    landscapes = [phase.landscape for phase in phases]
+    if model is not None:
+        landscapes = [
+            Landscape(model, scape.x, scape.y, scape.beta, scape.held)
+            for scape in landscapes
+        ]
     total = jnp.zeros(())
-    for phase in phases:
-        landscape = phase.landscape
-        if model is not None:
-            landscape = Landscape(
-                model, landscape.x, landscape.y, landscape.beta, landscape.held
-            )
-        energies = landscape.energy(phase.state)
-        term = phase.weight * batch_mean(energies, weight)
-        total = total.astype(term.dtype) + term
+    for group in _sharing_input(landscapes):
+        energies = _energies([landscapes[k] for k in group], [phases[k] for k in group])
+        for k, energy in zip(group, energies, strict=True):
+            scape = landscapes[k]
+            if scape.beta is not None:
+                energy = energy + scape.beta * scape.cost(phases[k].state)
+            term = phases[k].weight * batch_mean(energy, weight)
+            total = total.astype(term.dtype) + term
     return total
 
 
-@eqx.filter_jit
 def contrast_grad(
     phases: Sequence[Phase], *, weight: Float[Array, " batch"] | None = None
 ) -> PyTree[Array]:
@@ -67,8 +71,30 @@ def contrast_grad(
     **Arguments:** as for [`eqprop.contrast`][].
     """
     model = phases[0].landscape.model
-    phases = jax.lax.stop_gradient(tuple(phases))
     return eqx.filter_grad(lambda m: contrast(phases, weight=weight, model=m))(model)
+
+
+def _sharing_input(landscapes: Sequence[Landscape]) -> list[list[int]]:
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for k, scape in enumerate(landscapes):
+        leaves = jax.tree.leaves(scape.x)
+        groups.setdefault(tuple(id(leaf) for leaf in leaves), []).append(k)
+    return list(groups.values())
+
+
+def _energies(
+    landscapes: Sequence[Landscape], phases: Sequence[Phase]
+) -> Float[Array, "phases batch"]:
+    """The energies E of several phases with the same input."""
+    # Mapped over the phases with the input held in common, so that its product with
+    # the weights, and in the gradient the product of the input with the *combined*
+    # states, is computed once and not for every phase.
+    states = [
+        scape.hold(phase.state) for scape, phase in zip(landscapes, phases, strict=True)
+    ]
+    stacked = jax.tree.map(lambda *s: jnp.stack(s), *states)
+    x, energy = landscapes[0].x, landscapes[0].energy_fn
+    return jax.vmap(lambda state: jax.vmap(energy)(state, x))(stacked)
 
 
 def batch_mean(

@@ -18,6 +18,10 @@ from ._scalars import as_scalar, per_example, require
 from ._structure import color, dependencies
 
 
+def _as_arrays(tree: Any) -> PyTree[Array]:
+    return jax.tree.map(jnp.asarray, tree)
+
+
 class _Leaf:
     """Stands for one leaf of a state, to find out which one a function picks."""
 
@@ -45,14 +49,14 @@ class Landscape(eqx.Module):
     """
 
     model: Model | AbstractEnergy
-    x: PyTree[Array]
+    x: PyTree[Array] = eqx.field(converter=_as_arrays)
     y: Array | None = None
     beta: Array | None = eqx.field(default=None, converter=as_scalar)
     held: dict[int, Array] = eqx.field(default_factory=dict)
 
     def __check_init__(self):
         leaves = jax.tree.leaves(self.x)
-        if not leaves or any(not eqx.is_array(a) or a.ndim < 1 for a in leaves):
+        if not leaves or any(a.ndim < 1 for a in leaves):
             raise ValueError(
                 f"`x` must be an array of inputs, [batch, ...], but is {self.x!r}. For "
                 "one example pass `x[None]`."
@@ -77,7 +81,7 @@ class Landscape(eqx.Module):
 
     def init(self) -> PyTree[Array]:
         """The resting state of every example."""
-        return self._hold(jax.vmap(self.energy_fn.init)(self.x))
+        return self.hold(jax.vmap(self.energy_fn.init)(self.x))
 
     def output(self, state: PyTree[Array]) -> Float[Array, "batch *unit"]:
         """What the cost reads of every example's state."""
@@ -99,7 +103,7 @@ class Landscape(eqx.Module):
             )
         require("nudge", "beta", beta, fix="Pass a small number such as 0.2.")
         self._check_targets(self.model, y)
-        return Landscape(self.model, self.x, y, as_scalar(beta), self.held)
+        return Landscape(self.model, self.x, jnp.asarray(y), beta, self.held)
 
     def clamp(self, where: Callable[[PyTree], Any], value: Any) -> "Landscape":
         """This landscape with a part of the state held at a value.
@@ -126,9 +130,17 @@ class Landscape(eqx.Module):
         held = self.held | dict(zip(indices, values, strict=True))
         return Landscape(self.model, self.x, self.y, self.beta, held)
 
+    def hold(self, state: PyTree[Array]) -> PyTree[Array]:
+        """The state with its clamped parts at the values where they are held."""
+        if not self.held:
+            return state
+        leaves, treedef = jax.tree.flatten(state)
+        kept = [self.held.get(k, s) for k, s in enumerate(leaves)]
+        return jax.tree.unflatten(treedef, kept)
+
     def energy(self, state: PyTree[Array]) -> Float[Array, " batch"]:
         """The (nudged) energy F of every example."""
-        state = self._hold(state)
+        state = self.hold(state)
         energy = jax.vmap(self.energy_fn)(state, self.x)
         return energy if self.beta is None else energy + self.beta * self.cost(state)
 
@@ -162,16 +174,16 @@ class Landscape(eqx.Module):
             return self._interaction(state) + self._nudge(state)
 
         if block is None:
-            return jax.tree.map(jnp.negative, jax.grad(tilt)(self._hold(state)))
-        return _negative_gradient(tilt, self._hold(state), block)
+            return jax.tree.map(jnp.negative, jax.grad(tilt)(self.hold(state)))
+        return _negative_gradient(tilt, self.hold(state), block)
 
     def project(self, state: PyTree[Array]) -> PyTree[Array]:
         """The nearest feasible state."""
-        return self._hold(self._by_unit(lambda u, s: u.project(s), state))
+        return self.hold(self._by_unit(lambda u, s: u.project(s), state))
 
     def activate(self, drive: PyTree[Array]) -> PyTree[Array]:
         """The state that every unit would take under a fixed drive."""
-        return self._hold(self._by_unit(lambda u, d: u.activate(d), drive))
+        return self.hold(self._by_unit(lambda u, d: u.activate(d), drive))
 
     def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
         """How far every example is from equilibrium: the certificate.
@@ -180,7 +192,7 @@ class Landscape(eqx.Module):
         potential, and $|\\text{project}(s + \\text{force}) - s|$ over those that don't.
         """
         drives = jax.tree.leaves(self.drive(state))
-        leaves = jax.tree.leaves(self._hold(state))
+        leaves = jax.tree.leaves(self.hold(state))
         worst = jnp.zeros(self.batch, leaves[0].dtype)
         for k, (unit, d, s) in enumerate(
             zip(self.leaf_units(), drives, leaves, strict=True)
@@ -206,7 +218,7 @@ class Landscape(eqx.Module):
 
         - `block`: indices of the state's leaves.
         """
-        state = self._hold(state)
+        state = self.hold(state)
         drives = _negative_gradient(self._interaction, state, block)
         leaves, units = jax.tree.leaves(state), self.leaf_units()
         output = None if self.beta is None else self.output_leaf()
@@ -285,13 +297,6 @@ class Landscape(eqx.Module):
         goal = jax.vmap(unit.activate)(drive - beta * slope)
         step = jax.vmap(unit.project)(o + way * (goal - o))
         return jnp.where(unit.curvature[0] + bend > 0, step, jnp.nan)
-
-    def _hold(self, state: PyTree[Array]) -> PyTree[Array]:
-        if not self.held:
-            return state
-        leaves, treedef = jax.tree.flatten(state)
-        kept = [self.held.get(k, s) for k, s in enumerate(leaves)]
-        return jax.tree.unflatten(treedef, kept)
 
     def _by_unit(self, fn: Callable, state: PyTree[Array]) -> PyTree[Array]:
         leaves, treedef = jax.tree.flatten(state)

@@ -94,10 +94,7 @@ def _start(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
             f"have {jax.tree.map(jnp.shape, expected)}. Start from an earlier "
             "`Equilibrium.state`, or leave it out to start at rest."
         )
-    held = landscape.held
-    leaves, treedef = jax.tree.flatten(state0)
-    leaves = [held.get(k, s) for k, s in enumerate(leaves)]
-    return jax.tree.unflatten(treedef, leaves)
+    return landscape.hold(state0)
 
 
 def _step(

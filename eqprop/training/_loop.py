@@ -85,21 +85,27 @@ def _train_batch(
     outcome, gradient = job.method.value_and_grad(
         model, x, y, weight=weight, state0=state0, key=batch_key(job.key, step)
     )
-    update, memory = job.optimizer.update(
-        gradient,
-        progress.memory,
-        model,
-        epoch=step / batches,
-        epochs=job.epochs,
-    )
+
+    def update():
+        return job.optimizer.update(
+            gradient,
+            progress.memory,
+            model,
+            epoch=step / batches,
+            epochs=job.epochs,
+        )
+
     sums = add_batch(progress.sums, Landscape(model, x), outcome, y, weight)
+    # Worked out again where it is measured: kept for both, it would be written to
+    # memory in every batch instead of melting into the addition below.
     sums = jax.lax.cond(
         step % _EVERY == 0,
-        lambda: add_weight_change(sums, model, update),
+        lambda: add_weight_change(sums, model, update()[0]),
         lambda: sums,
     )
+    change, memory = update()
     states = _write_rows(progress.states, rows, outcome.free.state)
-    new = Progressing(eqx.apply_updates(model, update), memory, states, sums)
+    new = Progressing(eqx.apply_updates(model, change), memory, states, sums)
     return new, jnp.isfinite(outcome.cost)
 
 

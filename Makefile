@@ -1,0 +1,86 @@
+# `make train` and `make test` build the .venv they need, with uv where there is one
+# and with plain python3 and pip elsewhere. PYTHON=... chooses another interpreter,
+# ARGS=... goes to eqprop or pytest.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+PYTHON ?=
+PYTHON3 := $(or $(PYTHON),python3)
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help train test test-long lint format clean
+
+help:
+	@echo "make train      train a network on the bundled digits (ARGS=\"--epochs 3\")"
+	@echo "make test       lint, type check, and every test but the long ones"
+	@echo "make test-long  the tests that take minutes"
+	@echo "make lint       ruff and pyright only"
+	@echo "make format     rewrite the code as ruff formats it"
+	@echo "make clean      remove $(VENV), caches and builds; runs/ stays"
+
+train: $(RUN_READY)
+	$(VENV)/bin/eqprop train digits $(ARGS)
+
+test: lint
+	$(PY) -m pytest -n $(WORKERS) -m "not long" $(ARGS)
+
+test-long: $(DEV_READY)
+	$(PY) -m pytest -m long $(ARGS)
+
+# GLOBAL_NODE=0: the Node pinned through the lint group, not whatever is on PATH.
+lint: $(DEV_READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	PYRIGHT_PYTHON_GLOBAL_NODE=0 $(VENV)/bin/pyright
+
+format: $(DEV_READY)
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp older than pyproject.toml, or than the interpreter behind the symlink,
+# installs again. A dangling symlink (Python was removed) counts as missing.
+$(RUN_READY): pyproject.toml $(PY)
+	@echo "Installing eqprop into $(VENV) (once; JAX is about 100 MB) ..."
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(PY) -e ".[data]"; \
+	else \
+	  { $(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip; } && \
+	  $(PY) -m pip install --quiet -e ".[data]"; \
+	fi
+	@touch $@
+
+# `pip install --group` came with pip 25.1; Python 3.11 brings 23 or 24.
+$(DEV_READY): pyproject.toml $(PY)
+	@echo "Installing eqprop and its tools into $(VENV) (once) ..."
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(PY) -e ".[all]" --group dev; \
+	else \
+	  { $(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip; } && \
+	  $(PY) -m pip install --quiet --upgrade "pip>=25.1" && \
+	  $(PY) -m pip install --quiet -e ".[all]" --group dev; \
+	fi
+	@touch $@
+
+$(PY):
+	@rm -rf $(VENV)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python "$(or $(PYTHON),>=3.11)" $(VENV); \
+	else \
+	  command -v $(PYTHON3) >/dev/null 2>&1 || { \
+	    echo "eqprop needs Python 3.11 or newer, but \`$(PYTHON3)\` is not on PATH." >&2; \
+	    echo "Install it, or name one: make train PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; }; \
+	  $(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "eqprop needs Python 3.11 or newer, but \`$(PYTHON3)\` is" \
+	      "$$($(PYTHON3) --version 2>&1). Name a newer one:" \
+	      "make train PYTHON=python3.12" >&2; \
+	    exit 1; }; \
+	  $(PYTHON3) -m venv $(VENV); \
+	fi
