@@ -67,6 +67,8 @@ from .training import (
     evaluate as evaluate,
     Exponential as Exponential,
     fit as fit,
+    list_presets as list_presets,
+    load as load,
     Optax as Optax,
     SGD as SGD,
 )

@@ -5,7 +5,12 @@ from ._digits import digits as digits
 from ._fetch import fetch as fetch
 from ._folder import idx_folder as idx_folder
 from ._idx import read_idx as read_idx
-from ._named import fashion_mnist as fashion_mnist, kmnist as kmnist, mnist as mnist
+from ._named import (
+    fashion_mnist as fashion_mnist,
+    kmnist as kmnist,
+    locate as locate,
+    mnist as mnist,
+)
 from ._order import (
     AbstractOrder as AbstractOrder,
     GivenOrder as GivenOrder,

@@ -82,11 +82,22 @@ def kmnist(
 
 
 def _read(name: str, folder: str | os.PathLike[str] | None, validation: int) -> Splits:
-    place = _locate(name, folder)
+    place = locate(name, folder)
     return idx_folder(place, validation=validation, classes=10, name=name)
 
 
-def _locate(name: str, folder: str | os.PathLike[str] | None) -> Path:
+def locate(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds the files of a named data set.
+
+    **Arguments:**
+
+    - `name`: `"mnist"`, `"fashion_mnist"` or `"kmnist"`.
+    - `folder`: where to look; by default `$EQPROP_DATA`, then the user's cache.
+
+    **Raises:**
+
+    - `FileNotFoundError`: nowhere; lists the places that were searched.
+    """
     # A folder that was named is the only one searched: finding the data elsewhere
     # would hide a mistyped path.
     if folder is not None:

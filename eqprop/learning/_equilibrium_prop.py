@@ -31,6 +31,9 @@ class EquilibriumProp(AbstractEstimator):
     solver: AbstractSolver = eqx.field(default_factory=BlockCoordinate)
     nudged_solver: AbstractSolver | None = None
 
+    def free_solver(self):
+        return self.solver
+
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
         landscape = Landscape(model, x)

@@ -1,7 +1,6 @@
 import abc
 
 import equinox as eqx
-from equinox import AbstractVar
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ..energies import Model
@@ -24,14 +23,11 @@ class Outcome(eqx.Module):
 
 
 class AbstractEstimator(eqx.Module):
-    """A way to get the gradient of the cost at equilibrium.
+    """A way to get the gradient of the cost at equilibrium."""
 
-    **Attributes:**
-
-    - `solver`: how the free phase settles; predicting is that phase alone.
-    """
-
-    solver: AbstractVar[AbstractSolver]
+    @abc.abstractmethod
+    def free_solver(self) -> AbstractSolver:
+        """How the free phase settles. Predicting is that phase alone."""
 
     @abc.abstractmethod
     def value_and_grad(

@@ -25,9 +25,9 @@ def require(
     name: str,
     value: Any,
     *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
+    above: float | int | None = None,
+    at_least: float | int | None = None,
+    below: float | int | None = None,
     nonzero: bool = False,
     fix: str,
 ) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -12,8 +13,9 @@ import optax
 from ..data import AbstractOrder, Dataset, in_batches, Shuffled, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
+from ._config import to_table
 from ._evaluate import check_data, Evaluation, resting_states
-from ._loop import Epoch, Progressing, train_batches
+from ._loop import Epoch, Progressing, run_keys, train_batches
 from ._metrics import empty_sums, summarize
 from ._optimizers import AbstractOptimizer, Optax
 from ._run import Progress, Run
@@ -65,7 +67,8 @@ def fit(
     - `out`: a new folder for the run: metrics, and a checkpoint after every epoch.
     - `resume`: a run's folder, to go on from its last checkpoint, with the same
         arguments (`epochs` may be raised).
-    - `config`: a table to keep in the run's `config.toml`.
+    - `config`: a table to keep in the run's `config.toml`; by default the method and
+        the optimizer, as far as they are made of public classes.
     - `progress`: called with a [`eqprop.training.Progress`][] a few times a second.
     - `should_stop`: asked between chunks; if true, a checkpoint is saved and training
         ends.
@@ -91,7 +94,7 @@ def fit(
         directory = RunDirectory.open(resume)
     elif out is not None:
         directory = RunDirectory.create(out)
-        directory.write_config(config or {})
+        directory.write_config(_described(config, method, optimizer))
         directory.write_environment()
     else:
         directory = None
@@ -104,6 +107,17 @@ def fit(
     if resume is not None:
         trainer.restore()
     return trainer.run()
+
+
+def _described(config: dict[str, Any] | None, *parts: eqx.Module) -> dict[str, Any]:
+    if config is not None:
+        return config
+    table = {}
+    for name, part in zip(("method", "optimizer"), parts, strict=True):
+        # A part of the user's own has no name that a file could hold.
+        with contextlib.suppress(ValueError):
+            table[name] = to_table(part)
+    return table
 
 
 class _Trainer:
@@ -165,12 +179,13 @@ class _Trainer:
         zero = jnp.asarray(0)
         jax.block_until_ready(train_batches(self._job(), self.state, zero, zero))
         if self.validation is not None:
-            self.validation.run(self.state.model, self.method.solver, compile_only=True)
+            self.validation.run(
+                self.state.model, self.method.free_solver(), compile_only=True
+            )
         self.compile_seconds = time.perf_counter() - started
 
     def _job(self) -> Epoch:
-        key = jax.random.key(self.seed)
-        order_key, method_key = jax.random.split(key)
+        order_key, method_key = run_keys(self.seed)
         order = self.order(order_key, self.epoch, len(self.data.train))
         indices, weight = in_batches(order, self.batch_size)
         return Epoch(
@@ -215,7 +230,7 @@ class _Trainer:
         row |= means
         if self.validation is not None:
             self._tell("validate", row)
-            found = self.validation.run(self.state.model, self.method.solver)
+            found = self.validation.run(self.state.model, self.method.free_solver())
             row |= {f"validation_{name}": value for name, value in found.items()}
         row["seconds"] = seconds + time.perf_counter() - started
         row["compile_seconds"] = self.compile_seconds if not self.metrics else 0.0

@@ -39,7 +39,18 @@ class Epoch(eqx.Module):
     optimizer: AbstractOptimizer
     key: PRNGKeyArray
     epoch: Int[Array, ""]
-    epochs: Int[Array, ""]
+    epochs: Float[Array, ""]
+
+
+def run_keys(seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """The keys of a run: for the order of the examples, and for the method.
+
+    Folded once, so that they share nothing with weights drawn from the same seed.
+    """
+    order_key, method_key = jax.random.split(
+        jax.random.fold_in(jax.random.key(seed), 1)
+    )
+    return order_key, method_key
 
 
 def batch_key(key: PRNGKeyArray, step: Int[Array, ""] | int) -> PRNGKeyArray:

@@ -93,9 +93,9 @@ class Adam(AbstractOptimizer):
     """
 
     learning_rate: Array = eqx.field(default=1e-3, converter=_as_rates)
-    b1: Scalar = eqx.field(default=0.9, converter=as_scalar)
-    b2: Scalar = eqx.field(default=0.999, converter=as_scalar)
-    eps: Scalar = eqx.field(default=1e-8, converter=as_scalar)
+    b1: float = eqx.field(default=0.9, static=True)
+    b2: float = eqx.field(default=0.999, static=True)
+    eps: float = eqx.field(default=1e-8, static=True)
     schedule: AbstractSchedule = eqx.field(default_factory=Constant)
 
     def __check_init__(self):

@@ -31,6 +31,9 @@ class BackpropThroughTime(AbstractEstimator):
                 "derivative. Pass `stop=None` and enough `max_steps`."
             )
 
+    def free_solver(self):
+        return self.solver
+
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         @eqx.filter_value_and_grad(has_aux=True)
         def loss(model):

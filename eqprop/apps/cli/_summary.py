@@ -1,0 +1,113 @@
+"""What `eqprop train` says of a run when it ends."""
+
+import shlex
+from pathlib import Path
+from typing import Any, TYPE_CHECKING
+
+from ..._presets import list_presets
+from ._output import percent, print_json, print_rows
+from ._progress import warn
+
+
+if TYPE_CHECKING:
+    from ...data import Splits
+    from ...training import Run
+    from ...training._recipe import Recipe
+
+
+def report_run(
+    run: "Run", recipe: "Recipe", splits: "Splits", folder: Path, *, json: bool
+) -> int:
+    """Prints the results, the test error among them; the exit code."""
+    from ...training import evaluate
+
+    test_error = None
+    if run.stopped == "finished" and splits.test is not None:
+        found = evaluate(run.model, splits.test, recipe.method.free_solver())
+        test_error = found["error"]
+    last = run.metrics[-1] if run.metrics else {}
+    results = {
+        "run": str(folder),
+        "preset": name_of(recipe),
+        "seed": recipe.training["seed"],
+        "epochs": len(run.metrics),
+        "train_error": last.get("train_error"),
+        "validation_error": last.get("validation_error"),
+        "test_error": test_error,
+        "converged": last.get("converged"),
+        "residual": last.get("residual"),
+        "best_epoch": run.best_epoch,
+        "stopped": run.stopped,
+        "seconds": run.seconds,
+        "compile_seconds": run.compile_seconds,
+    }
+    code = _explain(run, folder)
+    if json:
+        print_json(results)
+    else:
+        _print_summary(results, recipe)
+    return code
+
+
+def _explain(run: "Run", folder: Path) -> int:
+    """Says on the standard error why training ended early; the exit code."""
+    done = len(run.metrics)
+    if run.stopped == "interrupted":
+        warn(
+            f"Interrupted in epoch {done + 1}. Saved in {folder}; go on with\n"
+            f"  eqprop train --resume {shlex.quote(str(folder))}"
+        )
+        return 130
+    if run.stopped == "nonfinite":
+        kept = f"The last good checkpoint, of epoch {done}, is kept in {folder}."
+        if not done:
+            kept = f"No epoch was finished, so {folder} holds no checkpoint."
+        warn(
+            f"error: training stopped in epoch {done + 1}: the cost or a parameter "
+            f"became NaN or infinite. {kept} Try a smaller learning rate "
+            "(`--optimizer.learning_rate`), a smaller β (`--method.nudging.beta`), or "
+            "more steps of relaxation (`--method.free_solver().max_steps`)."
+        )
+        return 1
+    if run.compile_seconds == 0:
+        warn(
+            f"Nothing was left to train: {folder} already has its {done} epochs. For "
+            "more pass `--epochs N`."
+        )
+    return 0
+
+
+def _print_summary(results: dict[str, Any], recipe: "Recipe") -> None:
+    run, name = shlex.quote(results["run"]), name_of(recipe)
+    converged = results["converged"]
+    rows = [
+        ("run", results["run"]),
+        (
+            "trained",
+            f"{results['epochs']} epochs in {results['seconds']:.1f} s, after "
+            f"{results['compile_seconds']:.1f} s of compiling",
+        ),
+    ]
+    if converged is not None:
+        share = f"{100 * converged:.1f} % of the free phases, residual"
+        rows += [("converged", f"{share} {results['residual']:.1e}")]
+    parts = ("train", "validation", "test")
+    rows += [
+        (f"{part} error", f"{percent(results[f'{part}_error']):>9}")
+        for part in parts
+        if results[f"{part}_error"] is not None
+    ]
+    print_rows(rows)
+    if results["stopped"] == "finished":
+        more = 2 * results["epochs"]
+        again = f"eqprop train {shlex.quote(name)} --seed {results['seed'] + 1}"
+        print("\nTry next")
+        print(f"  eqprop eval {run} --checkpoint best")
+        if name in list_presets():
+            print(f"  {again}")
+        print(f"  eqprop train --resume {run} --epochs {more}")
+
+
+def name_of(recipe: "Recipe") -> str:
+    """What a recipe is called: its preset, or its file."""
+    return recipe.table.get("preset", "run")

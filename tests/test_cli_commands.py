@@ -1,0 +1,157 @@
+"""Help, versions, data sets, the doctor; and that help imports no JAX."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eqprop
+from eqprop._presets import list_presets
+from eqprop.apps.cli import _doctor, main
+
+
+HEAVY = ["jax", "jaxlib", "equinox", "optax", "numpy", "safetensors", "optimistix"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["train", "digits", "--method.nudging.beta", "0.2", "--help"],
+        ["eval", "--help"],
+        ["data", "--help"],
+        ["data", "fetch", "--help"],
+        ["doctor", "--help"],
+        # A mistyped option is told at once, too.
+        ["train", "--sed", "3"],
+    ],
+)
+def test_help_imports_nothing_heavy(argv: list[str]):
+    code = (
+        "import sys; from eqprop.apps.cli import main; main(sys.argv[1:]);"
+        f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True
+    )
+    assert run.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_the_package_version(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{eqprop.__version__}\n"
+
+
+def test_help_of_train_lists_presets_and_flags(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    for name in [*list_presets(), "--data-dir", "--resume", "--method.nudging.beta"]:
+        assert name in text
+
+
+def test_every_preset_file_is_listed():
+    folder = Path(eqprop.__file__).parent / "training" / "presets"
+    assert len(list_presets()) == len(list(folder.rglob("*.toml")))
+    assert list_presets() == [
+        "digits",
+        "mnist",
+        "scellier2017/net1",
+        "scellier2017/net2",
+        "scellier2017/net3",
+    ]
+
+
+def test_the_installed_program_exits_with_the_code():
+    program = Path(sys.executable).with_name("eqprop")
+    run = subprocess.run([program, "train", "--sed"], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.startswith("error: Unknown option: --sed.")
+
+
+def ask(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
+    code = main([*argv, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_data_list_says_where_data_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, mnist_folder: Path
+):
+    place = tmp_path / "mnist"
+    place.mkdir()
+    for file in mnist_folder.iterdir():
+        (place / file.name).symlink_to(file)
+    code, found = ask(capsys, "data", "list", "--data-dir", str(tmp_path))
+    assert code == 0
+    assert found["mnist"] == str(place)
+    assert found["kmnist"] is None
+    shutil.rmtree(place)
+    code, found = ask(capsys, "data", "list", "--data-dir", str(tmp_path))
+    assert found["mnist"] is None
+    assert main(["data", "list", "--data-dir", str(tmp_path)]) == 0
+    assert "eqprop data fetch mnist" in capsys.readouterr().out
+
+
+def test_data_fetch_puts_a_data_set_in_a_folder_of_its_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    def fetch(name: str, folder: Path | None) -> Path:
+        asked.append((name, folder))
+        return Path("there")
+
+    monkeypatch.setattr("eqprop.data.fetch", fetch)
+    code, told = ask(capsys, "data", "fetch", "mnist", "--data-dir", str(tmp_path))
+    assert (code, told) == (0, {"name": "mnist", "folder": "there"})
+    assert asked == [("mnist", tmp_path / "mnist")]
+
+
+def test_the_doctor_finds_this_installation_healthy(
+    capsys: pytest.CaptureFixture[str],
+):
+    code, report = ask(capsys, "doctor")
+    assert (code, report["ok"]) == (0, True)
+    assert report["versions"]["eqprop"] == eqprop.__version__
+    assert report["presets"] == list_presets()
+    assert report["data"]["digits"]
+    assert set(report["extras"]) == {"data", "solvers"}
+    # The bias of centered nudging falls with β², so at β/5 it is far below.
+    assert report["gradient_error"] < 0.01
+
+
+def test_the_doctor_notices_a_wrong_gradient(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    from eqprop.learning import Centered
+
+    # One-sided phases with the centered weights: a bias of O(β), 5 % and more.
+    phases = Centered.phases
+
+    def lopsided(self: Any, landscape: Any, state: Any, y: Any, *, key: Any = None):
+        _, (up, down) = phases(self, landscape, state, y, key=key)
+        return (), (up, type(down)(landscape, state, 2 * down.weight))
+
+    monkeypatch.setattr(Centered, "phases", lopsided)
+    code, report = ask(capsys, "doctor")
+    assert (code, report["ok"]) == (1, False)
+    assert main(["doctor"]) == 1
+    assert "NOT OK" in capsys.readouterr().out
+
+
+def test_the_doctor_says_what_an_extra_lacks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(_doctor._EXTRAS, "solvers", ("optimistix", "no_such_module"))
+    _, report = ask(capsys, "doctor")
+    assert report["extras"]["solvers"] == ["no_such_module"]
