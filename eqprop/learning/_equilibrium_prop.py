@@ -37,6 +37,7 @@ class EquilibriumProp(AbstractEstimator):
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
         landscape = Landscape(model, x)
+        landscape.check_targets(y)
         free = relax(landscape, self.solver, state0, key=keys[0], throw=False)
         settled, pending = self.nudging.phases(landscape, free.state, y, key=keys[1])
         solver = self.solver if self.nudged_solver is None else self.nudged_solver

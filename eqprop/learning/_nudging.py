@@ -136,6 +136,7 @@ class Clamped(AbstractNudging):
                 f"`{type(model.cost).__name__}` the outputs are not what y is compared "
                 "with. Use `ep.SquaredError()`, or `ep.Centered(beta=0.2)`."
             )
+        landscape.check_targets(y)
         held = landscape.clamp(landscape.energy_fn.output, y)
         start = held.project(state)
         return (Phase(landscape, state, -1.0),), (Phase(held, start, 1.0),)

@@ -51,12 +51,13 @@ def contrast(
             for scape in landscapes
         ]
     total = jnp.zeros(())
-    for group in _sharing_input(landscapes):
+    for group in _sharing(landscapes):
         energies = _energies([landscapes[k] for k in group], [phases[k] for k in group])
         for k, energy in zip(group, energies, strict=True):
             scape = landscapes[k]
             if scape.beta is not None:
-                energy = energy + scape.beta * scape.cost(phases[k].state)
+                state = jax.lax.stop_gradient(phases[k].state)
+                energy = energy + scape.beta * scape.cost(state)
             term = phases[k].weight * batch_mean(energy, weight)
             total = total.astype(term.dtype) + term
     return total
@@ -74,10 +75,11 @@ def contrast_grad(
     return eqx.filter_grad(lambda m: contrast(phases, weight=weight, model=m))(model)
 
 
-def _sharing_input(landscapes: Sequence[Landscape]) -> list[list[int]]:
+def _sharing(landscapes: Sequence[Landscape]) -> list[list[int]]:
+    """The phases in groups of one model and one input."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for k, scape in enumerate(landscapes):
-        leaves = jax.tree.leaves(scape.x)
+        leaves = jax.tree.leaves((scape.model, scape.x))
         groups.setdefault(tuple(id(leaf) for leaf in leaves), []).append(k)
     return list(groups.values())
 
@@ -90,7 +92,8 @@ def _energies(
     # the weights, and in the gradient the product of the input with the *combined*
     # states, is computed once and not for every phase.
     states = [
-        scape.hold(phase.state) for scape, phase in zip(landscapes, phases, strict=True)
+        jax.lax.stop_gradient(scape.hold(phase.state))
+        for scape, phase in zip(landscapes, phases, strict=True)
     ]
     stacked = jax.tree.map(lambda *s: jnp.stack(s), *states)
     x, energy = landscapes[0].x, landscapes[0].energy_fn
@@ -103,6 +106,11 @@ def batch_mean(
     """The mean over the batch, weighted: padding counts nothing."""
     if weight is None:
         return jnp.mean(values)
+    if jnp.shape(weight) != values.shape:
+        raise ValueError(
+            f"`weight` has shape {jnp.shape(weight)}, but there are {values.size} "
+            "examples. Pass one number for each, as in `jnp.ones(len(x))`."
+        )
     # A batch of padding alone has mean 0, not NaN.
     total = jnp.sum(weight)
     return jnp.sum(weight * values) / jnp.where(total > 0, total, 1)

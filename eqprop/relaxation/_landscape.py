@@ -96,13 +96,9 @@ class Landscape(eqx.Module):
         - `beta`: β, a number or one for each example, `[batch]`; negative nudges away
             from the target. Dimensionless.
         """
-        if not isinstance(self.model, Model):
-            raise ValueError(
-                "`nudge` needs a cost, but this landscape holds a bare energy. Make it "
-                "from a model: `ep.Landscape(ep.Model(energy, ep.SquaredError()), x)`."
-            )
-        require("nudge", "beta", beta, fix="Pass a small number such as 0.2.")
-        self._check_targets(self.model, y)
+        fix = "Pass a small number such as 0.2."
+        require("nudge", "beta", beta, vector=True, fix=fix)
+        self.check_targets(y)
         return Landscape(self.model, self.x, jnp.asarray(y), beta, self.held)
 
     def clamp(self, where: Callable[[PyTree], Any], value: Any) -> "Landscape":
@@ -151,7 +147,7 @@ class Landscape(eqx.Module):
         y = self.y if y is None else y
         if not isinstance(self.model, Model) or y is None:
             raise ValueError("`cost` needs a model with a cost, and targets `y`.")
-        self._check_targets(self.model, y)
+        self.check_targets(y)
         return jax.vmap(self.model.cost)(self.output(state), y)
 
     def force(self, state: PyTree[Array]) -> PyTree[Array]:
@@ -316,8 +312,15 @@ class Landscape(eqx.Module):
             return None
         return tuple(mark.index for mark in picked)
 
-    def _check_targets(self, model: Model, y: Any) -> None:
-        shape = jnp.shape(y)
+    def check_targets(self, y: Any) -> None:
+        """Raises a `ValueError` unless `y` can be this model's targets. Nothing is
+        computed."""
+        if not isinstance(self.model, Model):
+            raise ValueError(
+                "Targets need a cost, but this landscape holds a bare energy. Make it "
+                "from a model: `ep.Landscape(ep.Model(energy, ep.SquaredError()), x)`."
+            )
+        model, shape = self.model, jnp.shape(y)
         output = jax.eval_shape(lambda: self.output(self.init())).shape
         if len(shape) < 1 or shape[0] != self.batch:
             problem = f"`x` holds {self.batch} examples"

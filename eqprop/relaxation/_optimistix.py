@@ -52,8 +52,9 @@ class Optimistix(eqx.Module):
         """Settles every example; arguments and errors as for [`eqprop.relax`][]."""
         if isinstance(self.solver, optx.AbstractMinimiser):
             _require_no_walls(landscape)
-        start = landscape.init() if state0 is None else state0
+        start = landscape.init() if state0 is None else landscape.hold(state0)
         state, num_steps = eqx.filter_jit(_solve_all)(self, landscape, start)
+        state = landscape.hold(state)
         residual = landscape.residual(state)
         result = classify(residual, state_size(state), self.certify, stopped_early=True)
         converged = residual <= self.certify

@@ -109,7 +109,7 @@ def _step(
     scale = solver.stop.atol + solver.stop.rtol * state_size(state)
     # An error that is NaN will never get small; the result reports it.
     settled = (error <= scale) | ~jnp.isfinite(error)
-    num_steps = progress.num_steps + ~done
+    num_steps = progress.num_steps + (~done).astype(jnp.int32)
     return _Progress(state, memory, done | settled, num_steps)
 
 

@@ -1,6 +1,5 @@
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -29,17 +28,25 @@ def require(
     at_least: float | int | None = None,
     below: float | int | None = None,
     nonzero: bool = False,
+    vector: bool = False,
     fix: str,
 ) -> None:
-    """Raises a `ValueError` unless a known number is finite and in its range.
+    """Raises unless a value is a finite number in its range (`TypeError` or
+    `ValueError`). With `vector` it may be a row of them.
 
     Traced values are let through: they were checked when they were made.
     """
-    if isinstance(value, Tracer) or not isinstance(
-        value, (int, float, np.generic, np.ndarray, jax.Array)
-    ):
+    if isinstance(value, Tracer):
         return
     numbers = np.asarray(value)
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    if not any(jnp.issubdtype(numbers.dtype, kind) for kind in kinds) or (
+        numbers.ndim > vector
+    ):
+        what = "a number or a row of numbers" if vector else "a number"
+        raise TypeError(
+            f"`{name}` of `{owner}` must be {what}, but is {value!r}. {fix}"
+        )
     bounds = []
     ok = np.isfinite(numbers)
     if above is not None:

@@ -180,9 +180,5 @@ def _descend(
 
 
 def _require_rates(owner: str, rates: Array) -> None:
-    if jnp.ndim(rates) > 1:
-        raise ValueError(
-            f"`learning_rate` of `{owner}` must be a number or a list of numbers, but "
-            f"has shape {rates.shape}."
-        )
-    require(owner, "learning_rate", rates, at_least=0, fix="Try 1e-3.")
+    fix = "Try 1e-3."
+    require(owner, "learning_rate", rates, at_least=0, vector=True, fix=fix)

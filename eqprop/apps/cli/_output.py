@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +21,15 @@ def print_rows(rows: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(f"{name:{width}}  {value}".rstrip())
+
+
+def program() -> str:
+    """What to type to run this program again: its path, where it isn't on PATH."""
+    path = sys.argv[0]
+    on_path = shutil.which("eqprop")
+    if on_path is None and os.path.basename(path) == "eqprop":
+        return shlex.quote(os.path.relpath(path))
+    return "eqprop"
 
 
 def percent(value: float | None) -> str:

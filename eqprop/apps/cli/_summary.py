@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from ..._presets import list_presets
-from ._output import percent, print_json, print_rows
+from ._output import percent, print_json, print_rows, program
 from ._progress import warn
 
 
@@ -55,7 +55,7 @@ def _explain(run: "Run", folder: Path) -> int:
     if run.stopped == "interrupted":
         warn(
             f"Interrupted in epoch {done + 1}. Saved in {folder}; go on with\n"
-            f"  eqprop train --resume {shlex.quote(str(folder))}"
+            f"  {program()} train --resume {shlex.quote(str(folder))}"
         )
         return 130
     if run.stopped == "nonfinite":
@@ -66,7 +66,7 @@ def _explain(run: "Run", folder: Path) -> int:
             f"error: training stopped in epoch {done + 1}: the cost or a parameter "
             f"became NaN or infinite. {kept} Try a smaller learning rate "
             "(`--optimizer.learning_rate`), a smaller β (`--method.nudging.beta`), or "
-            "more steps of relaxation (`--method.free_solver().max_steps`)."
+            "more steps of relaxation (`--method.solver.max_steps`)."
         )
         return 1
     if run.compile_seconds == 0:
@@ -100,12 +100,12 @@ def _print_summary(results: dict[str, Any], recipe: "Recipe") -> None:
     print_rows(rows)
     if results["stopped"] == "finished":
         more = 2 * results["epochs"]
-        again = f"eqprop train {shlex.quote(name)} --seed {results['seed'] + 1}"
+        again = f"{program()} train {shlex.quote(name)} --seed {results['seed'] + 1}"
         print("\nTry next")
-        print(f"  eqprop eval {run} --checkpoint best")
+        print(f"  {program()} eval {run} --checkpoint best")
         if name in list_presets():
             print(f"  {again}")
-        print(f"  eqprop train --resume {run} --epochs {more}")
+        print(f"  {program()} train --resume {run} --epochs {more}")
 
 
 def name_of(recipe: "Recipe") -> str:

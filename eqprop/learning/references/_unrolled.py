@@ -38,6 +38,7 @@ class BackpropThroughTime(AbstractEstimator):
         @eqx.filter_value_and_grad(has_aux=True)
         def loss(model):
             landscape = Landscape(model, x)
+            landscape.check_targets(y)
             free = relax(landscape, self.solver, state0, key=key, throw=False)
             return batch_mean(landscape.cost(free.state, y), weight), free
 

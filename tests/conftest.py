@@ -1,0 +1,45 @@
+"""What every test runs under: float64, no silent promotion, one CPU, fixed seeds."""
+
+import os
+from pathlib import Path
+
+
+# Read when JAX is first imported. `JAX_PLATFORMS=cuda pytest -m device` overrides it.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+from hypothesis import settings
+
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# No deadline: the first example of a test pays for its compilation. Derandomized:
+# a failure seen once is a failure seen by everyone.
+settings.register_profile("eqprop", deadline=None, derandomize=True, database=None)
+settings.load_profile("eqprop")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("device") is not None]
+    # Asking for the backend starts it, so only if a test wants to know.
+    if marked and jax.default_backend() == "cpu":
+        reason = "needs an accelerator; JAX has only a CPU here"
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The folder of the real MNIST files, or a skip where there is none."""
+    named = os.environ.get("EQPROP_TEST_MNIST")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data" / "mnist"
+    if folder.is_dir():
+        return folder
+    if named:
+        pytest.fail(f"EQPROP_TEST_MNIST={named} is not a folder.")
+    pytest.skip("no MNIST here; point EQPROP_TEST_MNIST at a folder of its IDX files")
