@@ -61,6 +61,7 @@ from .relaxation import (
 from .relaxation._optimistix import Optimistix as Optimistix
 from .training import (
     AbstractOptimizer as AbstractOptimizer,
+    AbstractSchedule as AbstractSchedule,
     Adam as Adam,
     Constant as Constant,
     Cosine as Cosine,

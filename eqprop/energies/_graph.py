@@ -46,7 +46,7 @@ class Edge(eqx.Module):
 
     - `layers`: names of the coupled layers, in the order in which the interaction
         takes them; `"input"` is the clamped x. A parameter belongs to the last of
-        them (this is what per-layer learning rates go by).
+        them that isn't the input (this is what per-layer learning rates go by).
     - `interaction`: the term of the energy.
     """
 

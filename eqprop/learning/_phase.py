@@ -112,5 +112,6 @@ def batch_mean(
             "examples. Pass one number for each, as in `jnp.ones(len(x))`."
         )
     # A batch of padding alone has mean 0, not NaN.
+    weight = weight.astype(values.dtype)
     total = jnp.sum(weight)
     return jnp.sum(weight * values) / jnp.where(total > 0, total, 1)

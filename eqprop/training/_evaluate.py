@@ -39,6 +39,9 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
 def check_data(model: Model, data: Dataset, name: str) -> None:
     """Raises a `ValueError` unless the examples fit the model. Nothing is compiled."""
 
+    if len(data) == 0:
+        raise ValueError(f"`{name}` is empty: it holds no examples.")
+
     def first_cost(x, y):
         landscape = Landscape(model, x)
         return landscape.cost(landscape.init(), y)

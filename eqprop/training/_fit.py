@@ -13,8 +13,10 @@ import optax
 from ..data import AbstractOrder, Dataset, in_batches, Shuffled, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
+from ._arguments import check_numbers, check_together, check_types
+from ._checkpoint import read_manifest
 from ._config import to_table
-from ._evaluate import check_data, Evaluation, resting_states
+from ._evaluate import Evaluation, resting_states
 from ._loop import Epoch, Progressing, run_keys, train_batches
 from ._metrics import empty_sums, summarize
 from ._optimizers import AbstractOptimizer, Optax
@@ -87,9 +89,14 @@ def fit(
         data = Splits(data, None, None, "data")
     if isinstance(optimizer, optax.GradientTransformation):
         optimizer = Optax(optimizer)
-    _check(model, data, method, epochs, batch_size, seed, out, resume)
-    optimizer.init(model)
-    order(jax.random.key(seed), 0, len(data.train))
+    check_types(model, data, method, optimizer, order)
+    check_numbers(len(data.train), epochs, batch_size, seed)
+    check_together(model, data, method, optimizer, order, epochs)
+    if out is not None and resume is not None:
+        raise ValueError(
+            f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
+            "other: a resumed run goes on in its own folder."
+        )
     if resume is not None:
         directory = RunDirectory.open(resume)
     elif out is not None:
@@ -99,7 +106,15 @@ def fit(
     else:
         directory = None
     trainer = _Trainer(
-        model, data, method, optimizer, epochs, batch_size, seed, order, persistent
+        model,
+        data,
+        method,
+        optimizer,
+        int(epochs),
+        int(batch_size),
+        int(seed),
+        order,
+        persistent,
     )
     trainer.directory = directory
     trainer.report = progress or (lambda _: None)
@@ -164,6 +179,7 @@ class _Trainer:
             started = time.perf_counter()
             stopped = self._train_epoch()
             if stopped == "interrupted":
+                self.seconds += time.perf_counter() - started
                 self._save(best=False)
                 return self._result(self.state.model, stopped)
             if stopped == "nonfinite":
@@ -203,7 +219,8 @@ class _Trainer:
         job = self._job()
         while self.batch < self.batches:
             if self.should_stop():
-                return "interrupted"
+                # Weights may have become NaN without a cost yet to show it.
+                return "interrupted" if self._finite() else "nonfinite"
             stop = min(self.batch + self.chunk, self.batches)
             started = time.perf_counter()
             self.state, _, fine = train_batches(
@@ -216,10 +233,11 @@ class _Trainer:
             self.chunk = max(1, int(_REPORT_SECONDS / per_batch))
             self.batch = stop
             self._tell("train", summarize(self.state.sums))
+        return "finished" if self._finite() else "nonfinite"
+
+    def _finite(self) -> bool:
         leaves = jax.tree.leaves(eqx.filter(self.state.model, eqx.is_inexact_array))
-        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves):
-            return "nonfinite"
-        return "finished"
+        return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves)
 
     def _finish_epoch(self, seconds: float) -> None:
         started = time.perf_counter()
@@ -281,6 +299,7 @@ class _Trainer:
             "batch_size": self.batch_size,
             "train_examples": len(self.data.train),
             "persistent": self.persistent,
+            "optimizer": type(self.optimizer).__name__,
         }
 
     def _save(self, *, best: bool) -> None:
@@ -298,8 +317,7 @@ class _Trainer:
     def restore(self) -> None:
         """Goes back to the run's last checkpoint."""
         assert self.directory is not None
-        templates = self._parts()
-        parts, info = self.directory.load("last", templates)
+        info = read_manifest(self.directory.checkpoint("last"))["info"]
         for name, value in self._facts().items():
             if info[name] != value:
                 raise ValueError(
@@ -307,6 +325,7 @@ class _Trainer:
                     f"{info[name]}, but {value} was given. Pass what it was trained "
                     "with, or start a new run with `out=`."
                 )
+        parts, _ = self.directory.load("last", self._parts())
         states = parts.get("states", {"train": None, "validation": None})
         fresh = self.state
         self.state = Progressing(
@@ -327,44 +346,6 @@ def _best_epoch(metrics: list[dict[str, Any]]) -> int | None:
     if not metrics:
         return None
     name = "validation_error" if "validation_error" in metrics[-1] else "train_error"
-    return min(metrics, key=lambda row: row[name])["epoch"]
-
-
-def _check(
-    model: Model,
-    data: Splits,
-    method: AbstractEstimator,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    out: Any,
-    resume: Any,
-) -> None:
-    for name, value, kind, fix in (
-        ("model", model, Model, "Pass `ep.Model(energy, cost)`."),
-        ("data", data, Splits, "Pass `ep.data.digits()` or `ep.data.dataset(x, y)`."),
-        ("method", method, AbstractEstimator, "Pass an `ep.EquilibriumProp(...)`."),
-    ):
-        if not isinstance(value, kind):
-            raise TypeError(f"`{name}` is a {type(value).__name__}. {fix}")
-    size = len(data.train)
-    for name, value, low, high in (
-        ("epochs", epochs, 1, None),
-        ("batch_size", batch_size, 1, size),
-        ("seed", seed, 0, 2**32 - 1),
-    ):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < low or (high is not None and value > high):
-            top = f"between {low} and {high}" if high is not None else f"{low} or more"
-            why = f" (there are {size} training examples)" if high == size else ""
-            raise ValueError(
-                f"`{name}` must be an integer {top}{why}, but is {value!r}."
-            )
-    if out is not None and resume is not None:
-        raise ValueError(
-            f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
-            "other: a resumed run goes on in its own folder."
-        )
-    check_data(model, data.train, "data.train")
-    if data.validation is not None:
-        check_data(model, data.validation, "data.validation")
+    return min((row for row in metrics if name in row), key=lambda row: row[name])[
+        "epoch"
+    ]

@@ -102,7 +102,9 @@ def _train_batch(
             gradient,
             progress.memory,
             model,
-            epoch=step / batches,
+            # Not step / batches, which a compiled reciprocal leaves short of whole
+            # epochs.
+            epoch=job.epoch.astype(job.epochs.dtype) + index / batches,
             epochs=job.epochs,
         )
 
@@ -110,7 +112,7 @@ def _train_batch(
     # Worked out again where it is measured: kept for both, it would be written to
     # memory in every batch instead of melting into the addition below.
     sums = jax.lax.cond(
-        step % _EVERY == 0,
+        index % _EVERY == 0,
         lambda: add_weight_change(sums, model, update()[0]),
         lambda: sums,
     )

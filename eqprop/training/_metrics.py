@@ -28,16 +28,18 @@ class Sums(eqx.Module):
     saturated: Scalar
     free: PhaseSums
     nudged: PhaseSums
-    weight_change: dict[str, Array]
+    weight_change: tuple[Scalar, ...]
     changes: Scalar
+    weights: tuple[str, ...] = eqx.field(static=True)
 
 
 def empty_sums(model: Model) -> Sums:
     """No examples seen."""
     zero = jnp.zeros((), jnp.result_type(float))
     none = PhaseSums(zero, zero, zero)
-    change = dict.fromkeys(weights_by_name(model), zero)
-    return Sums(zero, zero, zero, zero, none, none, change, zero)
+    names = tuple(weights_by_name(model))
+    change = (zero,) * len(names)
+    return Sums(zero, zero, zero, zero, none, none, change, zero, names)
 
 
 def add_batch(
@@ -61,16 +63,19 @@ def add_batch(
         nudged,
         sums.weight_change,
         sums.changes,
+        sums.weights,
     )
 
 
 def add_weight_change(sums: Sums, model: Model, update: Model) -> Sums:
     """Adds the relative change RMS(ΔW)/RMS(W) of every weight matrix."""
     updates = weights_by_name(update)
-    change = {
-        name: sums.weight_change[name] + _rms(updates[name]) / _rms(w)
-        for name, w in weights_by_name(model).items()
-    }
+    change = tuple(
+        total + _rms(updates[name]) / _rms(w)
+        for total, (name, w) in zip(
+            sums.weight_change, weights_by_name(model).items(), strict=True
+        )
+    )
     return eqx.tree_at(
         lambda s: (s.weight_change, s.changes), sums, (change, sums.changes + 1)
     )
@@ -91,7 +96,7 @@ def summarize(sums: Sums) -> dict[str, Any]:
         "nudged_residual": _mean(nudged.residual, nudged.count),
         "weight_change": {
             name: _mean(100 * change, sums.changes)
-            for name, change in sums.weight_change.items()
+            for name, change in zip(sums.weights, sums.weight_change, strict=True)
         },
     }
 

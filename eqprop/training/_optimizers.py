@@ -4,20 +4,19 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree, Scalar
 
-from ..energies import Hopfield, Model, Network
+from ..energies import Hopfield, INPUT, Model, Network
 from ..relaxation import as_scalar, require
 from ._schedules import AbstractSchedule, Constant
 
 
-def _as_rates(value: Any) -> Array:
-    return (
-        jnp.asarray(value, float)
-        if isinstance(value, list | tuple)
-        else as_scalar(value)
-    )
+def _as_rates(value: Any) -> Any:
+    if isinstance(value, list | tuple | np.ndarray):
+        return jnp.asarray(value, float)
+    return as_scalar(value)
 
 
 class AbstractOptimizer(eqx.Module):
@@ -110,7 +109,9 @@ class Adam(AbstractOptimizer):
         return self._direction().init(eqx.filter(model, eqx.is_inexact_array))
 
     def update(self, gradient, memory, model, *, epoch, epochs):
-        direction, memory = self._direction().update(gradient, memory)
+        # optax raises a float to the power of an integer count.
+        with jax.numpy_dtype_promotion("standard"):
+            direction, memory = self._direction().update(gradient, memory)
         factor = self.schedule(epoch, epochs)
         return _descend(model, direction, self.learning_rate, factor), memory
 
@@ -163,7 +164,10 @@ def layer_rates(model: Model, rates: Array) -> Any:
         )
     spread = jax.tree.map(lambda _: rates[-1], params)
     for k, edge in enumerate(energy.edges):
-        rate = rates[names.index(edge.layers[-1])]
+        inside = [name for name in edge.layers if name != INPUT]
+        if not inside:
+            continue
+        rate = rates[names.index(inside[-1])]
         part = jax.tree.map(lambda _, rate=rate: rate, params.energy.edges[k])
         spread = eqx.tree_at(lambda m, k=k: m.energy.edges[k], spread, part)
     return spread

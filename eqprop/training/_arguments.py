@@ -1,0 +1,71 @@
+"""What `fit` refuses before anything is compiled or written."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..data import AbstractOrder, Splits
+from ..energies import Model
+from ..learning import AbstractEstimator
+from ._evaluate import check_data
+from ._optimizers import AbstractOptimizer
+
+
+def check_types(model: Any, data: Any, method: Any, optimizer: Any, order: Any) -> None:
+    for name, value, kind, fix in (
+        ("model", model, Model, "Pass `ep.Model(energy, cost)`."),
+        ("data", data, Splits, "Pass `ep.data.digits()` or `ep.data.dataset(x, y)`."),
+        ("method", method, AbstractEstimator, "Pass an `ep.EquilibriumProp(...)`."),
+        ("optimizer", optimizer, AbstractOptimizer, "Pass `ep.Adam(1e-3)`."),
+        ("order", order, AbstractOrder, "Pass `ep.data.Shuffled()`."),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"`{name}` is a {type(value).__name__}. {fix}")
+
+
+def check_numbers(size: int, epochs: Any, batch_size: Any, seed: Any) -> None:
+    """Raises a `ValueError` unless the numbers suit `size` training examples."""
+    if size == 0:
+        raise ValueError("`data` is empty: it holds no training examples.")
+    for name, value, low, high in (
+        ("epochs", epochs, 1, None),
+        ("batch_size", batch_size, 1, size),
+        ("seed", seed, 0, 2**32 - 1),
+    ):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            top = f"between {low} and {high}" if high is not None else f"{low} or more"
+            why = (
+                f" (there are {size} training examples)" if name == "batch_size" else ""
+            )
+            raise ValueError(
+                f"`{name}` must be an integer {top}{why}, but is {value!r}."
+            )
+
+
+def check_together(
+    model: Model,
+    data: Splits,
+    method: AbstractEstimator,
+    optimizer: AbstractOptimizer,
+    order: AbstractOrder,
+    epochs: int,
+) -> None:
+    """Finds what can't work together by tracing one example; nothing is compiled."""
+    check_data(model, data.train, "data.train")
+    if data.validation is not None:
+        check_data(model, data.validation, "data.validation")
+    optimizer.init(model)
+    x, y = data.train.x[:1], data.train.y[:1]
+    key = jax.random.key(0)
+    eqx.filter_eval_shape(method.value_and_grad, model, x, y, key=key)
+    size = len(data.train)
+    for epoch in {0, epochs - 1}:
+        shape = order(key, epoch, size).shape
+        if shape != (size,):
+            raise ValueError(
+                f"`order` gave indices of shape {shape} for {size} training examples. "
+                "It must return every example's index once."
+            )
