@@ -160,6 +160,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, phase: str, epoch: int) -> Non
 def test_interrupted_and_resumed_is_uninterrupted(
     eqprop: Eqprop, monkeypatch: pytest.MonkeyPatch
 ):
+    before = signal.getsignal(signal.SIGINT)
     plain = eqprop("train", *TINY, "--epochs", 3, "--out", "plain", "--json")
     with monkeypatch.context() as patch:
         interrupt_at(patch, "train", 1)
@@ -168,7 +169,7 @@ def test_interrupted_and_resumed_is_uninterrupted(
     assert cut.result["stopped"] == "interrupted"
     assert cut.result["test_error"] is None
     assert "eqprop train --resume cut" in cut.err
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     resumed = eqprop("train", "--resume", "cut", "--json")
     assert resumed.code == 0
     assert eqx.tree_equal(load("plain"), load("cut"))

@@ -1,15 +1,20 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._energy import AbstractEnergy
 from ._function import FunctionEnergy
+from ._unit import units_of_leaves
 
 
 def name_of(energy: AbstractEnergy) -> str:
     """What to call an energy in a message: a user's function by its own name."""
     if isinstance(energy, FunctionEnergy):
         fn = energy.fn
+        while isinstance(fn, functools.partial):
+            fn = fn.func
         return f"`{getattr(fn, '__qualname__', type(fn).__name__)}`"
     return f"`{type(energy).__name__}`"
 
@@ -24,7 +29,26 @@ def check_energy(energy: AbstractEnergy, x: PyTree) -> None:
     """
     name = name_of(energy)
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)
-    state = jax.eval_shape(energy.init, one)
+    try:
+        state = jax.eval_shape(energy.init, one)
+    except Exception as error:
+        if not isinstance(energy, FunctionEnergy):
+            raise
+        raise ValueError(
+            f"`init` of the energy function {name} failed on one x of shapes "
+            f"{_shapes(one)}: {error}. It is given one example, without a batch axis."
+        ) from error
+    if any(not jnp.issubdtype(s.dtype, jnp.inexact) for s in jax.tree.leaves(state)):
+        raise ValueError(
+            f"`init` of {name} must return floating-point arrays, but returned {state}."
+        )
+    try:
+        units_of_leaves(energy.units, state)
+    except ValueError as error:
+        raise ValueError(
+            f"`units` of {name} must be one unit or a prefix of the state, whose "
+            f"shapes are {_shapes(state)}, but is {energy.units}."
+        ) from error
     try:
         value = jax.eval_shape(energy.interaction, state, one)
     except Exception as error:

@@ -24,7 +24,7 @@ class Layer(eqx.Module):
 
     name: str = eqx.field(static=True)
     unit: AbstractUnit
-    shape: tuple[int, ...] = eqx.field(static=True, converter=tuple)
+    shape: tuple[int, ...] = eqx.field(static=True)
 
     def __check_init__(self):
         if self.name == INPUT:
@@ -32,10 +32,12 @@ class Layer(eqx.Module):
                 '`name="input"` is reserved for the clamped input x. '
                 "Call the layer something else."
             )
-        if any(not isinstance(n, int) or n < 1 for n in self.shape):
+        if not isinstance(self.shape, tuple) or any(
+            not isinstance(n, int) or n < 1 for n in self.shape
+        ):
             raise ValueError(
-                f"`shape={self.shape}` of layer {self.name!r} must hold positive "
-                "integers."
+                f"`shape={self.shape}` of layer {self.name!r} must be a tuple of "
+                "positive integers, such as `(5,)`."
             )
 
 
@@ -68,7 +70,7 @@ def check_graph(layers: Sequence[Layer], edges: Sequence[Edge], output: str) -> 
         for name in edge.layers:
             if name != INPUT and name not in shapes:
                 raise ValueError(
-                    f"{where} names no layer: {name!r}.{_hint(name, names)}"
+                    f"{where} names no layer: {name!r}.{_hint(name, [INPUT, *names])}"
                 )
         if INPUT not in edge.layers:
             problem = edge.interaction.check(*(shapes[name] for name in edge.layers))

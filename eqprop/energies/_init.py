@@ -40,7 +40,7 @@ class FanInUniform(AbstractInitializer):
     - `gain`: positive, dimensionless.
     """
 
-    gain: float = eqx.field(default=0.7, static=True)
+    gain: float = eqx.field(default=0.7, static=True, converter=float)
 
     def __check_init__(self):
         if not 0 < self.gain < math.inf:

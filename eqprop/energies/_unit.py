@@ -11,7 +11,11 @@ from jaxtyping import Array, Bool, Float, PyTree, Scalar
 def _clip(s: Array, low: float, high: float) -> Array:
     # Neither `jnp.clip` (derivative ½ at a corner) nor `lax.clamp` (0): units start
     # at rest on a corner, where the paper's hard sigmoid must still have slope 1.
-    return jnp.where(s < low, low, jnp.where(s > high, high, s))
+    if low > -math.inf:
+        s = jnp.where(s < low, low, s)
+    if high < math.inf:
+        s = jnp.where(s > high, high, s)
+    return s
 
 
 class AbstractUnit(eqx.Module):
@@ -59,78 +63,60 @@ class AbstractUnit(eqx.Module):
         return self.curvature == (1.0, 1.0)
 
 
-def _half_square(s: Array) -> Scalar:
-    return 0.5 * jnp.sum(s * s)
+class AbstractQuadraticUnit(AbstractUnit):
+    """A unit with $G = ½s²$ on an interval: activating is projecting onto it."""
 
-
-def _never(s: Array) -> Array:
-    return jnp.zeros(jnp.shape(s), bool)
-
-
-class Linear(AbstractUnit):
-    """A linear unit: $G = ½s²$ on the whole line, $\\text{activate}(d) = d$."""
+    @property
+    @abc.abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """The ends of the interval, which may be infinite."""
 
     @property
     def curvature(self) -> tuple[float, float]:
         return (1.0, 1.0)
 
     def potential(self, s):
-        return _half_square(s)
+        return 0.5 * jnp.sum(s * s)
 
     def activate(self, drive):
-        return drive
+        return _clip(drive, *self.bounds)
 
     def project(self, s):
-        return s
+        return _clip(s, *self.bounds)
 
     def saturated(self, s):
-        return _never(s)
+        low, high = self.bounds
+        return (s <= low) | (s >= high)
 
 
-class HardSigmoid(AbstractUnit):
+class Linear(AbstractQuadraticUnit):
+    """A linear unit: $G = ½s²$ on the whole line, $\\text{activate}(d) = d$."""
+
+    @property
+    def bounds(self):
+        return (-math.inf, math.inf)
+
+
+class HardSigmoid(AbstractQuadraticUnit):
     """The paper's unit: $G = ½s²$ on $[0, 1]$, $\\text{activate}(d) = \\min(\\max(d,
     0), 1)$, with slope 1 at the corners (Scellier & Bengio 2017, eq. 43)."""
 
     @property
-    def curvature(self) -> tuple[float, float]:
-        return (1.0, 1.0)
-
-    def potential(self, s):
-        return _half_square(s)
-
-    def activate(self, drive):
-        return _clip(drive, 0.0, 1.0)
-
-    def project(self, s):
-        return _clip(s, 0.0, 1.0)
-
-    def saturated(self, s):
-        return (s <= 0) | (s >= 1)
+    def bounds(self):
+        return (0.0, 1.0)
 
 
-class ReLU(AbstractUnit):
+class ReLU(AbstractQuadraticUnit):
     """A rectified linear unit: $G = ½s²$ on $[0, ∞)$, $\\text{activate}(d) =
     \\max(d, 0)$. Unbounded: strong positive couplings can make the energy unbounded
     below, which a relaxation reports as diverged."""
 
     @property
-    def curvature(self) -> tuple[float, float]:
-        return (1.0, 1.0)
-
-    def potential(self, s):
-        return _half_square(s)
-
-    def activate(self, drive):
-        return _clip(drive, 0.0, math.inf)
-
-    def project(self, s):
-        return _clip(s, 0.0, math.inf)
-
-    def saturated(self, s):
-        return s <= 0
+    def bounds(self):
+        return (0.0, math.inf)
 
 
-class ClippedReLU(AbstractUnit):
+class ClippedReLU(AbstractQuadraticUnit):
     """A rectified linear unit with a ceiling: $G = ½s²$ on $[0, c]$.
 
     **Arguments:**
@@ -138,7 +124,7 @@ class ClippedReLU(AbstractUnit):
     - `ceiling`: the largest state $c > 0$ (6 is the ReLU6 of Hopfield-ResNets).
     """
 
-    ceiling: float = eqx.field(default=6.0, static=True)
+    ceiling: float = eqx.field(default=6.0, static=True, converter=float)
 
     def __check_init__(self):
         if not 0 < self.ceiling < math.inf:
@@ -148,20 +134,8 @@ class ClippedReLU(AbstractUnit):
             )
 
     @property
-    def curvature(self) -> tuple[float, float]:
-        return (1.0, 1.0)
-
-    def potential(self, s):
-        return _half_square(s)
-
-    def activate(self, drive):
-        return _clip(drive, 0.0, self.ceiling)
-
-    def project(self, s):
-        return _clip(s, 0.0, self.ceiling)
-
-    def saturated(self, s):
-        return (s <= 0) | (s >= self.ceiling)
+    def bounds(self):
+        return (0.0, self.ceiling)
 
 
 class Sigmoid(AbstractUnit):
@@ -177,8 +151,8 @@ class Sigmoid(AbstractUnit):
         is the $\\sigma(4(s-½))$ of Ernoult et al. 2019, with slope 1 at its center.
     """
 
-    slope: float = eqx.field(default=1.0, static=True)
-    center: float = eqx.field(default=0.0, static=True)
+    slope: float = eqx.field(default=1.0, static=True, converter=float)
+    center: float = eqx.field(default=0.0, static=True, converter=float)
 
     def __check_init__(self):
         if not 0 < self.slope < math.inf:
@@ -186,6 +160,8 @@ class Sigmoid(AbstractUnit):
                 f"`slope` must be a positive number, but is {self.slope}: the "
                 "self-potential of a decreasing activation is not convex."
             )
+        if not math.isfinite(self.center):
+            raise ValueError(f"`center` must be a finite number, but is {self.center}.")
 
     @property
     def curvature(self) -> tuple[float, float]:
@@ -243,7 +219,8 @@ class Softmax(AbstractUnit):
     def project(self, s):
         # Euclidean projection onto the simplex: shift until the positive part sums
         # to one; the shift follows from the sorted entries.
-        flat = s.reshape(-1)
+        # It is the same for all entries moved alike; the largest at zero rounds least.
+        flat = s.reshape(-1) - jnp.max(s)
         descending = jnp.sort(flat)[::-1]
         excess = jnp.cumsum(descending) - 1
         count = jnp.arange(1, flat.size + 1, dtype=flat.dtype)
@@ -281,7 +258,7 @@ class Unconstrained(AbstractUnit):
         return s
 
     def saturated(self, s):
-        return _never(s)
+        return jnp.zeros(jnp.shape(s), bool)
 
 
 def is_unit(node: object) -> bool:

@@ -90,8 +90,8 @@ def classify(
     unfinished = RESULTS.max_steps_reached if stopped_early else RESULTS.steps_completed
 
     def one(residual, size):
-        result = RESULTS.where(residual <= certify, RESULTS.converged, unfinished)
-        result = RESULTS.where(size > 1e6, RESULTS.diverged, result)
+        result = RESULTS.where(size > 1e6, RESULTS.diverged, unfinished)
+        result = RESULTS.where(residual <= certify, RESULTS.converged, result)
         finite = jnp.isfinite(residual) & jnp.isfinite(size)
         return RESULTS.where(finite, result, RESULTS.nonfinite)
 
@@ -109,8 +109,9 @@ def require_settled(equilibrium: Equilibrium, *, fixed_steps: bool) -> Equilibri
     if fixed_steps:
         fine = fine | (result == RESULTS.steps_completed)
     if isinstance(fine, Tracer):
-        state = equilibrium.worst().error_if(equilibrium.state, jnp.any(~fine))
-        return eqx.tree_at(lambda e: e.state, equilibrium, state)
+        # Tied to every array: an unused one is compiled away, error and all.
+        arrays, rest = eqx.partition(equilibrium, eqx.is_array)
+        return eqx.combine(equilibrium.worst().error_if(arrays, jnp.any(~fine)), rest)
     failed = np.flatnonzero(~np.asarray(fine))
     if failed.size:
         residual = np.asarray(equilibrium.residual)[failed]

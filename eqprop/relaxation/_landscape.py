@@ -67,6 +67,11 @@ class Landscape(eqx.Module):
                 f"{[str(a.dtype) for a in leaves]}. Convert it, as in "
                 "`x.astype(jnp.float32) / 255`."
             )
+        if len({a.shape[0] for a in leaves}) > 1 or leaves[0].shape[0] == 0:
+            raise ValueError(
+                "`x` must hold at least one example, and the same number in every "
+                f"array, but has shapes {[a.shape for a in leaves]}."
+            )
         check_energy(self.energy_fn, self.x)
 
     @property
@@ -98,6 +103,11 @@ class Landscape(eqx.Module):
         """
         fix = "Pass a small number such as 0.2."
         require("nudge", "beta", beta, vector=True, fix=fix)
+        if isinstance(beta, list) or jnp.shape(beta) not in ((), (self.batch,)):
+            raise ValueError(
+                "`beta` of `nudge` must be a number or an array with one for each of "
+                f"the {self.batch} examples, but is {beta!r}. {fix}"
+            )
         self.check_targets(y)
         return Landscape(self.model, self.x, jnp.asarray(y), beta, self.held)
 
@@ -116,6 +126,11 @@ class Landscape(eqx.Module):
                 "`lambda state: state[-1]`; it computes something of them instead."
             )
         values = jax.tree.leaves(value)
+        if len(values) != len(indices) or not all(map(eqx.is_inexact_array, values)):
+            raise ValueError(
+                f"`value` of `clamp` must hold {len(indices)} floating-point arrays, "
+                f"one for each leaf that `where` picks, but is {value!r}."
+            )
         structs = jax.tree.leaves(jax.eval_shape(self.init))
         for k, v in zip(indices, values, strict=True):
             if v.shape != structs[k].shape:
@@ -217,7 +232,13 @@ class Landscape(eqx.Module):
         state = self.hold(state)
         drives = _negative_gradient(self._interaction, state, block)
         leaves, units = jax.tree.leaves(state), self.leaf_units()
-        output = None if self.beta is None else self.output_leaf()
+        output = None
+        if self.beta is not None:
+            output = self.output_leaf()
+            if output is None:
+                raise ValueError(
+                    "`minimum` needs a nudged output that is one leaf of the state."
+                )
         result = []
         for k, d in zip(block, drives, strict=True):
             if k == output:

@@ -7,8 +7,8 @@ from jaxtyping import Array, PyTree, Scalar
 
 from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
-from ._relax import state_size
-from ._scalars import as_scalar
+from ._relax import starting_state, state_size
+from ._scalars import as_scalar, require, require_steps
 
 
 try:
@@ -42,6 +42,11 @@ class Optimistix(eqx.Module):
     max_steps: int = eqx.field(default=256, static=True)
     certify: Scalar = eqx.field(default=1e-3, converter=as_scalar)
 
+    def __check_init__(self):
+        require_steps("Optimistix", self.max_steps)
+        fix = "The default is 1e-3."
+        require("Optimistix", "certify", self.certify, above=0, fix=fix)
+
     def relax(
         self,
         landscape: Landscape,
@@ -52,7 +57,7 @@ class Optimistix(eqx.Module):
         """Settles every example; arguments and errors as for [`eqprop.relax`][]."""
         if isinstance(self.solver, optx.AbstractMinimiser):
             _require_no_walls(landscape)
-        start = landscape.init() if state0 is None else landscape.hold(state0)
+        start = starting_state(landscape, state0)
         state, num_steps = eqx.filter_jit(_solve_all)(self, landscape, start)
         state = landscape.hold(state)
         residual = landscape.residual(state)

@@ -63,7 +63,7 @@ def relax(
 
 @eqx.filter_jit
 def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
-    state = _start(landscape, state0)
+    state = starting_state(landscape, state0)
     batch = landscape.batch
     progress = _Progress(
         state,
@@ -83,7 +83,8 @@ def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
     return _certified(landscape, solver, progress, observations)
 
 
-def _start(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
+def starting_state(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
+    """Where a relaxation starts: at rest, or at a `state0` that fits the landscape."""
     if state0 is None:
         return landscape.init()
     expected = jax.eval_shape(landscape.init)
@@ -93,6 +94,13 @@ def _start(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
             f"`state0` has structure and shapes {given}, but this landscape's states "
             f"have {jax.tree.map(jnp.shape, expected)}. Start from an earlier "
             "`Equilibrium.state`, or leave it out to start at rest."
+        )
+    types = [s.dtype for s in jax.tree.leaves(state0)]
+    wanted = [s.dtype for s in jax.tree.leaves(expected)]
+    if types != wanted:
+        raise ValueError(
+            f"`state0` has types {[str(t) for t in types]}, but this landscape's "
+            f"states have {[str(t) for t in wanted]}."
         )
     return landscape.hold(state0)
 

@@ -27,6 +27,7 @@ def require(
     above: float | int | None = None,
     at_least: float | int | None = None,
     below: float | int | None = None,
+    at_most: float | int | None = None,
     nonzero: bool = False,
     vector: bool = False,
     fix: str,
@@ -58,6 +59,9 @@ def require(
     if below is not None:
         ok = ok & (numbers < below)
         bounds.append(f"below {below:g}")
+    if at_most is not None:
+        ok = ok & (numbers <= at_most)
+        bounds.append(f"at most {at_most:g}")
     if nonzero:
         ok = ok & (numbers != 0)
         bounds.append("not zero")

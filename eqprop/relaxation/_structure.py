@@ -43,7 +43,7 @@ def color(neighbors: Sequence[frozenset[int]]) -> tuple[tuple[int, ...], ...]:
     A chain gets two colors, with its first node in the first.
     """
     colors: dict[int, int] = {}
-    for node in range(len(neighbors)):
+    for node in _breadth_first(neighbors):
         near = {
             other
             for other in colors
@@ -53,5 +53,24 @@ def color(neighbors: Sequence[frozenset[int]]) -> tuple[tuple[int, ...], ...]:
         colors[node] = next(c for c in range(len(neighbors)) if c not in taken)
     count = max(colors.values(), default=-1) + 1
     return tuple(
-        tuple(node for node in colors if colors[node] == c) for c in range(count)
+        tuple(sorted(node for node in colors if colors[node] == c))
+        for c in range(count)
     )
+
+
+def _breadth_first(neighbors: Sequence[frozenset[int]]) -> list[int]:
+    # In this order greedy coloring finds two colors wherever two suffice.
+    order: list[int] = []
+    for root in range(len(neighbors)):
+        queue = [root] if root not in order else []
+        while queue:
+            node = queue.pop(0)
+            if node in order:
+                continue
+            order.append(node)
+            queue += [
+                k
+                for k in range(len(neighbors))
+                if k in neighbors[node] or node in neighbors[k]
+            ]
+    return order

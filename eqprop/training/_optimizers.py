@@ -59,7 +59,7 @@ class SGD(AbstractOptimizer):
     """
 
     learning_rate: Array = eqx.field(converter=_as_rates)
-    momentum: float = eqx.field(default=0.0, static=True)
+    momentum: float = eqx.field(default=0.0, static=True, converter=float)
     schedule: AbstractSchedule = eqx.field(default_factory=Constant)
 
     def __check_init__(self):
@@ -92,9 +92,9 @@ class Adam(AbstractOptimizer):
     """
 
     learning_rate: Array = eqx.field(default=1e-3, converter=_as_rates)
-    b1: float = eqx.field(default=0.9, static=True)
-    b2: float = eqx.field(default=0.999, static=True)
-    eps: float = eqx.field(default=1e-8, static=True)
+    b1: float = eqx.field(default=0.9, static=True, converter=float)
+    b2: float = eqx.field(default=0.999, static=True, converter=float)
+    eps: float = eqx.field(default=1e-8, static=True, converter=float)
     schedule: AbstractSchedule = eqx.field(default_factory=Constant)
 
     def __check_init__(self):

@@ -32,8 +32,7 @@ class FixedPoint(AbstractSolver):
     def __check_init__(self):
         require_steps("FixedPoint", self.max_steps)
         fix = "0.5 takes half the way, 1 all of it."
-        require("FixedPoint", "damping", self.damping, above=0, fix=fix)
-        require("FixedPoint", "damping", 2 - self.damping, at_least=1, fix=fix)
+        require("FixedPoint", "damping", self.damping, above=0, at_most=1, fix=fix)
         fix = "The default is 1e-3."
         require("FixedPoint", "certify", self.certify, above=0, fix=fix)
 
