@@ -36,7 +36,8 @@ class Run:
     - `metrics`: one row of metrics for each epoch.
     - `path`: the run directory, if any.
     - `best_epoch`: the epoch of least validation error (training error, without
-        validation data), the first of equals; `None` before one is finished.
+        validation data), counted from 0, the first of equals; `None` before one is
+        finished.
     - `stopped`: `"finished"`, `"interrupted"`, or `"nonfinite"` if the cost or a
         parameter became NaN or infinite.
     - `seconds`, `compile_seconds`: time spent training, and compiling before that.
