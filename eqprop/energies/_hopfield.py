@@ -31,8 +31,8 @@ class Hopfield(AbstractEnergy):
     [`eqprop.Network`][] uses, the equation agrees with this one only for the clip.
 
     The state is a tuple of arrays, one a layer, in the order of `layers`. The
-    interaction is affine in a layer only where ρ is: `BlockCoordinate` refuses a
-    sigmoid or tanh ρ.
+    interaction is not affine in u, not even for the clip, which has a kink at each
+    corner: `BlockCoordinate` refuses it; use `Euler` or `FixedPoint`.
 
     **Arguments:**
 

@@ -98,16 +98,14 @@ def classify(
     return jax.vmap(one)(residual, size)
 
 
-def require_settled(equilibrium: Equilibrium, *, fixed_steps: bool) -> Equilibrium:
+def require_settled(equilibrium: Equilibrium) -> Equilibrium:
     """Raises if an example didn't settle: at once, or at run time inside a `jit`.
 
     A solver without tolerance promised no more than its steps: then only divergence
     and non-finite values raise.
     """
     result = equilibrium.result
-    fine = result == RESULTS.converged
-    if fixed_steps:
-        fine = fine | (result == RESULTS.steps_completed)
+    fine = (result == RESULTS.converged) | (result == RESULTS.steps_completed)
     if isinstance(fine, Tracer):
         # Tied to every array: an unused one is compiled away, error and all.
         arrays, rest = eqx.partition(equilibrium, eqx.is_array)

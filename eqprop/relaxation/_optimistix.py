@@ -65,7 +65,7 @@ class Optimistix(eqx.Module):
         converged = residual <= self.certify
         equilibrium = Equilibrium(state, residual, converged, num_steps, result)
         if throw:
-            return require_settled(equilibrium, fixed_steps=False)
+            return require_settled(equilibrium)
         return equilibrium
 
 

@@ -57,7 +57,7 @@ def relax(
     """
     equilibrium = _relax(landscape, solver, state0, key, observe)
     if throw:
-        return require_settled(equilibrium, fixed_steps=solver.stop is None)
+        return require_settled(equilibrium)
     return equilibrium
 
 

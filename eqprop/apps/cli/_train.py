@@ -75,6 +75,7 @@ def train(
     debug
         Show the traceback of an error.
     """
+    from ...training._evaluate import check_data
     from ...training._recipe import build
 
     flags = dict(flags or {})
@@ -90,7 +91,9 @@ def train(
         table = configure(preset, config, flags)
     recipe = build(with_folder(table, data_dir))
     splits, model = recipe.data(), recipe.model()
-    _check(recipe, splits, model)
+    # All else is refused by `fit`, before it compiles or writes; it never sees these.
+    if splits.test is not None:
+        check_data(model, splits.test, "data.test")
     folder = resume or out or _default_path(recipe)
     with Reporter() as reporter:
         run = _fit(recipe, splits, model, reporter, folder, resume=resume is not None)
@@ -141,27 +144,6 @@ def _default_path(recipe: "Recipe") -> Path:
     from ...training import RunDirectory
 
     return RunDirectory.default_path(name_of(recipe), recipe.training["seed"])
-
-
-def _check(recipe: "Recipe", splits: "Splits", model: "Model") -> None:
-    """Refuses what can't work before anything is compiled or written."""
-    import equinox as eqx
-    import jax
-
-    from ...training._evaluate import check_data
-
-    check_data(model, splits.train, "data")
-    if splits.test is not None:
-        check_data(model, splits.test, "data")
-    recipe.optimizer.init(model)
-    # Tracing one example finds what a solver or a nudging has against the energy.
-    eqx.filter_eval_shape(
-        recipe.method.value_and_grad,
-        model,
-        splits.train.x[:1],
-        splits.train.y[:1],
-        key=jax.random.key(0),
-    )
 
 
 def _fit(
