@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-NUDGING = "learning/_nudging.py"
+NUDGING = "learning/nudging/_one_sided.py"
 PHASE = "learning/_phase.py"
 METHOD = "learning/_equilibrium_prop.py"
 UNROLLED = "learning/references/_unrolled.py"

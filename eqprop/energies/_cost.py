@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Float, Inexact, Scalar
 
 
 class AbstractCost(eqx.Module):
@@ -14,11 +14,13 @@ class AbstractCost(eqx.Module):
     """
 
     @abc.abstractmethod
-    def __call__(self, output: Float[Array, "..."], y: Float[Array, "..."]) -> Scalar:
+    def __call__(
+        self, output: Inexact[Array, "..."], y: Inexact[Array, "..."]
+    ) -> Scalar:
         """The cost $C(o, y)$."""
 
     @abc.abstractmethod
-    def predict(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
+    def predict(self, output: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """The prediction, in the units of the target y."""
 
     @abc.abstractmethod

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Inexact, Scalar
 
 from ._energy import AbstractEnergy
 from ._graph import (
@@ -72,14 +72,14 @@ class Hopfield(AbstractEnergy):
     def units(self) -> tuple[AbstractUnit, ...]:
         return tuple(layer.unit for layer in self.layers)
 
-    def interaction(self, state, x: Float[Array, "..."]) -> Scalar:
+    def interaction(self, state, x: Inexact[Array, "..."]) -> Scalar:
         check_input(self.edges, self.layers, x)
         potentials = values_by_name(self.layers, state, x)
         rates = {name: self.rate(u) for name, u in potentials.items()}
         constant = 0.5 * jnp.sum(potentials[INPUT] ** 2)
         return constant + edge_energy(self.edges, rates, x)
 
-    def rate(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+    def rate(self, u: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
         """The firing rate ρ(u)."""
         rho = self.rho.activate if isinstance(self.rho, AbstractUnit) else self.rho
         return rho(u)

@@ -1,5 +1,5 @@
 import equinox as eqx
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Inexact, Scalar
 
 from ._energy import AbstractEnergy
 from ._graph import (
@@ -51,7 +51,7 @@ class Network(AbstractEnergy):
     def units(self) -> tuple[AbstractUnit, ...]:
         return tuple(layer.unit for layer in self.layers)
 
-    def interaction(self, state, x: Float[Array, "..."]) -> Scalar:
+    def interaction(self, state, x: Inexact[Array, "..."]) -> Scalar:
         check_input(self.edges, self.layers, x)
         return edge_energy(self.edges, values_by_name(self.layers, state, x), x)
 

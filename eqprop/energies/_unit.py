@@ -5,7 +5,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
-from jaxtyping import Array, Bool, Float, PyTree, Scalar
+from jaxtyping import Array, Bool, Float, Inexact, PyTree, Scalar
 
 
 def _clip(s: Array, low: float, high: float) -> Array:
@@ -41,21 +41,28 @@ class AbstractUnit(eqx.Module):
         """Lower and upper bound of $G''$ on the feasible set."""
 
     @abc.abstractmethod
-    def potential(self, s: Float[Array, "*unit"]) -> Scalar:
+    def potential(self, s: Inexact[Array, "*unit"]) -> Scalar:
         """The self-potential $G(s)$, summed over the layer."""
 
     @abc.abstractmethod
-    def activate(self, drive: Float[Array, "*unit"]) -> Float[Array, "*unit"]:
+    def activate(self, drive: Inexact[Array, "*unit"]) -> Inexact[Array, "*unit"]:
         """The minimizer of $G(s) - \\langle d, s \\rangle$ over the feasible set."""
 
     @abc.abstractmethod
-    def project(self, s: Float[Array, "*unit"]) -> Float[Array, "*unit"]:
-        """The nearest feasible point."""
+    def project(self, s: Inexact[Array, "*unit"]) -> Inexact[Array, "*unit"]:
+        """The nearest feasible point. The complex plane has no walls: a complex state
+        stays as it is."""
 
     @abc.abstractmethod
     def saturated(self, s: Float[Array, "*unit"]) -> Bool[Array, "*unit"]:
         """Where the activation's slope is below 1 % of its largest: such units pass
         no error signal back."""
+
+    @property
+    @abc.abstractmethod
+    def analytic(self) -> bool:
+        """Whether the activation is an analytic function, so that states may become
+        complex ([`eqprop.Holomorphic`][]). Clipped units are not."""
 
     @property
     def quadratic(self) -> bool:
@@ -83,6 +90,10 @@ class AbstractQuadraticUnit(AbstractUnit):
 
     def project(self, s):
         return _clip(s, *self.bounds)
+
+    @property
+    def analytic(self) -> bool:
+        return self.bounds == (-math.inf, math.inf)
 
     def saturated(self, s):
         low, high = self.bounds
@@ -167,6 +178,10 @@ class Sigmoid(AbstractUnit):
     def curvature(self) -> tuple[float, float]:
         return (4.0 / self.slope, math.inf)
 
+    @property
+    def analytic(self) -> bool:
+        return True
+
     def potential(self, s):
         negative_entropy = xlogy(s, s) + xlogy(1 - s, 1 - s)
         return jnp.sum(negative_entropy / self.slope + self.center * s)
@@ -175,7 +190,7 @@ class Sigmoid(AbstractUnit):
         return jax.nn.sigmoid(self.slope * (drive - self.center))
 
     def project(self, s):
-        return _clip(s, 0.0, 1.0)
+        return s if jnp.iscomplexobj(s) else _clip(s, 0.0, 1.0)
 
     def saturated(self, s):
         return 4 * s * (1 - s) < 0.01
@@ -189,6 +204,10 @@ class Tanh(AbstractUnit):
     def curvature(self) -> tuple[float, float]:
         return (1.0, math.inf)
 
+    @property
+    def analytic(self) -> bool:
+        return True
+
     def potential(self, s):
         return 0.5 * jnp.sum(xlogy(1 + s, 1 + s) + xlogy(1 - s, 1 - s))
 
@@ -196,7 +215,7 @@ class Tanh(AbstractUnit):
         return jnp.tanh(drive)
 
     def project(self, s):
-        return _clip(s, -1.0, 1.0)
+        return s if jnp.iscomplexobj(s) else _clip(s, -1.0, 1.0)
 
     def saturated(self, s):
         return 1 - s * s < 0.01
@@ -210,6 +229,10 @@ class Softmax(AbstractUnit):
     def curvature(self) -> tuple[float, float]:
         return (1.0, math.inf)
 
+    @property
+    def analytic(self) -> bool:
+        return True
+
     def potential(self, s):
         return jnp.sum(xlogy(s, s))
 
@@ -217,6 +240,8 @@ class Softmax(AbstractUnit):
         return jax.nn.softmax(drive.reshape(-1)).reshape(drive.shape)
 
     def project(self, s):
+        if jnp.iscomplexobj(s):
+            return s
         # Euclidean projection onto the simplex: shift until the positive part sums
         # to one; the shift follows from the sorted entries.
         # It is the same for all entries moved alike; the largest at zero rounds least.
@@ -243,6 +268,10 @@ class Unconstrained(AbstractUnit):
     @property
     def curvature(self) -> tuple[float, float]:
         return (0.0, 0.0)
+
+    @property
+    def analytic(self) -> bool:
+        return True
 
     def potential(self, s):
         return jnp.zeros((), s.dtype)

@@ -1,10 +1,12 @@
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from ..relaxation import AbstractSolver, BlockCoordinate, Landscape, relax
+from ._adjoint import scaled_overlap
 from ._estimator import AbstractEstimator, Outcome
-from ._nudging import AbstractNudging
-from ._phase import batch_mean, contrast_grad, Phase
+from ._phase import batch_mean, contrast, contrast_grad, Phase
+from .nudging import AbstractNudging
 
 
 class EquilibriumProp(AbstractEstimator):
@@ -39,16 +41,39 @@ class EquilibriumProp(AbstractEstimator):
         landscape = Landscape(model, x)
         landscape.check_targets(y)
         free = relax(landscape, self.solver, state0, key=keys[0], throw=False)
-        settled, pending = self.nudging.phases(landscape, free.state, y, key=keys[1])
+        phases, nudged = self._nudged(landscape, free, y, keys[1], keys[2])
+        gradient = contrast_grad(phases, weight=weight)
+        cost = batch_mean(landscape.cost(free.state, y), weight)
+        return Outcome(cost, free, nudged), gradient
+
+    def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
+        keys = [None] * 2 if key is None else list(jax.random.split(key, 2))
+        whole, target, scale = scaled_overlap(landscape, cotangent)
+        phases, nudged = self._nudged(whole, free, target, *keys)
+        # The contrast takes a mean with weights near 1; the scale comes back after.
+        largest = jnp.max(scale)
+        weight = scale / jnp.where(largest == 0, 1, largest)
+
+        @eqx.filter_grad
+        def total(parts):
+            return contrast(phases, weight=weight, model=parts[0], x=parts[1])
+
+        factor = largest * jnp.sum(weight)
+        bars = jax.tree.map(lambda g: factor * g, total((whole.model, whole.x)))
+        return nudged, bars[0].energy.energy, bars[1]
+
+    def _nudged(self, landscape, free, y, nudging_key, solver_key):
+        """All phases of the contrast, settled, and how those after the free one did."""
+        settled, pending = self.nudging.phases(
+            landscape, free.state, y, key=nudging_key
+        )
         solver = self.solver if self.nudged_solver is None else self.nudged_solver
         nudged = tuple(
-            relax(p.landscape, solver, p.state, key=keys[2], throw=False)
+            relax(p.landscape, solver, p.state, key=solver_key, throw=False)
             for p in pending
         )
         relaxed = tuple(
             Phase(p.landscape, e.state, p.weight)
             for p, e in zip(pending, nudged, strict=True)
         )
-        gradient = contrast_grad(settled + relaxed, weight=weight)
-        cost = batch_mean(landscape.cost(free.state, y), weight)
-        return Outcome(cost, free, nudged), gradient
+        return settled + relaxed, nudged

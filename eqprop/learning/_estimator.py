@@ -3,8 +3,9 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
-from ..energies import Model
-from ..relaxation import AbstractSolver, Equilibrium
+from ..energies import AbstractEnergy, Model
+from ..relaxation import AbstractSolver, Equilibrium, Landscape
+from ._adjoint import settle
 
 
 class Outcome(eqx.Module):
@@ -14,12 +15,15 @@ class Outcome(eqx.Module):
 
     - `cost`: the (weighted) mean cost at the free equilibrium.
     - `free`: the free phase.
-    - `nudged`: the other phases, in the order of the nudging.
+    - `nudged`: the other phases, in the order of the nudging. A reference gradient's
+        second computation counts as one: its state is the adjoint.
+    - `stderr`: of sampled gradients the standard error, a pytree like the gradient.
     """
 
     cost: Scalar
     free: Equilibrium
     nudged: tuple[Equilibrium, ...] = ()
+    stderr: PyTree[Array] = None
 
 
 class AbstractEstimator(eqx.Module):
@@ -60,3 +64,76 @@ class AbstractEstimator(eqx.Module):
         - `ValueError`: x, y or `state0` don't fit the model. Failure to settle is not
             raised here: look at the outcome's phases.
         """
+
+    @abc.abstractmethod
+    def pull_back(
+        self,
+        landscape: Landscape,
+        free: Equilibrium,
+        cotangent: PyTree[Array],
+        *,
+        state0: PyTree[Array] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> tuple[tuple[Equilibrium, ...], AbstractEnergy, PyTree[Array]]:
+        """From the cotangent of the settled states to those of parameters and inputs:
+        what this method puts in the place of a backward pass.
+
+        **Arguments:**
+
+        - `landscape`: a bare energy and inputs, no nudge.
+        - `free`: the free phase settled in it.
+        - `cotangent`: $∂ℓ/∂s^0$ for every example, a pytree like the state.
+        - `state0`: where the free phase started.
+        - `key`: a JAX random key, for methods that draw.
+
+        **Returns:**
+
+        The phases that it took; the cotangent of the energy's parameters, summed over
+        the batch (`None` in place of all that isn't an inexact array); and that of x.
+
+        **Raises:**
+
+        - `ValueError`: the method doesn't estimate the gradient of a function of the
+            equilibrium.
+        """
+
+    def equilibrium(
+        self,
+        energy: AbstractEnergy,
+        x: PyTree[Array],
+        *,
+        state0: PyTree[Array] | None = None,
+        key: PRNGKeyArray | None = None,
+        throw: bool = True,
+    ) -> Equilibrium:
+        """The free phase as a layer of a network: a differentiable equilibrium.
+
+        $$s^0(θ, x) = \\arg\\min_s E(θ, x, s)$$
+
+        `jax.grad` of anything computed from its `state` runs this method in the place
+        of a backward pass: with the cotangent $g = ∂ℓ/∂s^0$ as nudge, $E + β⟨g, s⟩$,
+        the contrast gives the cotangents of θ and of x. So an energy can stand anywhere
+        in a network: Equilibrium Propagation inside, backpropagation around it. Each
+        example's cotangent is scaled to 1 and the result scaled back: its size doesn't
+        matter. Only `state` is differentiable, in reverse mode, and once.
+
+        **Arguments:**
+
+        - `energy`: differentiated in its inexact arrays.
+        - `x`: inputs, with a batch axis; differentiated.
+        - `state0`: where to start, by default at rest; not differentiated.
+        - `key`: a JAX random key, for methods that draw.
+        - `throw`: whether to raise when an example doesn't settle, in the free phase
+            or in those of the backward pass.
+
+        **Raises:**
+
+        - `ValueError`: x doesn't fit the energy; or, when differentiated, the method
+            estimates no gradient, or it is differentiated a second time.
+        - `RelaxationError`: with `throw`, as [`eqprop.relax`][].
+
+        ??? cite "Nest & Ernoult 2024"
+            Towards training digitally-tied analog blocks via hybrid gradient
+            computation, arXiv:2409.03306.
+        """
+        return settle(self, energy, x, state0, key, throw)

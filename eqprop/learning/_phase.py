@@ -3,10 +3,10 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree, Scalar
+from jaxtyping import Array, Float, Inexact, PyTree, Scalar
 
 from ..energies import AbstractEnergy, Model
-from ..relaxation import as_scalar, Landscape
+from ..relaxation import as_complex, as_scalar, Landscape
 
 
 class Phase(eqx.Module):
@@ -29,27 +29,24 @@ def contrast(
     *,
     weight: Float[Array, " batch"] | None = None,
     model: Model | AbstractEnergy | None = None,
+    x: PyTree[Array] | None = None,
 ) -> Scalar:
     """The scalar whose gradient in the parameters is the update.
 
     $$\\sum_k w_k \\; \\text{mean}_b\\, F_{β_k}(θ, x_b, y_b, s_k[b])$$
 
     with the settled states held fixed. It holds the *nudged* energy F, so that a
-    cost's own parameters learn too (Scellier & Bengio 2017, eq. 22).
+    cost's own parameters learn too (Scellier & Bengio 2017, eq. 22). Of phases with
+    complex states it is the real part.
 
     **Arguments:**
 
     - `phases`: the phases, settled.
     - `weight`: one non-negative number for each example: the mean over the batch
         becomes $\\sum_b v_b F_b / \\sum_b v_b$. Padding has weight 0.
-    - `model`: parameters to evaluate at, in place of the phases' own.
+    - `model`, `x`: parameters and inputs to evaluate at, in place of the phases' own.
     """
-    landscapes = [phase.landscape for phase in phases]
-    if model is not None:
-        landscapes = [
-            Landscape(model, scape.x, scape.y, scape.beta, scape.held)
-            for scape in landscapes
-        ]
+    landscapes = _evaluated_at(model, x, [phase.landscape for phase in phases])
     total = jnp.zeros(())
     for group in _sharing(landscapes):
         energies = _energies([landscapes[k] for k in group], [phases[k] for k in group])
@@ -58,7 +55,7 @@ def contrast(
             if scape.beta is not None:
                 state = jax.lax.stop_gradient(phases[k].state)
                 energy = energy + scape.beta * scape.cost(state)
-            term = phases[k].weight * batch_mean(energy, weight)
+            term = jnp.real(phases[k].weight * batch_mean(energy, weight))
             total = total.astype(term.dtype) + term
     return total
 
@@ -75,6 +72,26 @@ def contrast_grad(
     return eqx.filter_grad(lambda m: contrast(phases, weight=weight, model=m))(model)
 
 
+def _evaluated_at(model, x, landscapes: Sequence[Landscape]) -> list[Landscape]:
+    if model is None and x is None:
+        return list(landscapes)
+    # Made complex once, so that the complex phases still share their input's product.
+    real, continued = (model, x), as_complex((model, x))
+    found = []
+    for scape in landscapes:
+        to_model, to_x = continued if scape.complex else real
+        found.append(
+            Landscape(
+                scape.model if to_model is None else to_model,
+                scape.x if to_x is None else to_x,
+                scape.y,
+                scape.beta,
+                scape.held,
+            )
+        )
+    return found
+
+
 def _sharing(landscapes: Sequence[Landscape]) -> list[list[int]]:
     """The phases in groups of one model and one input."""
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -86,7 +103,7 @@ def _sharing(landscapes: Sequence[Landscape]) -> list[list[int]]:
 
 def _energies(
     landscapes: Sequence[Landscape], phases: Sequence[Phase]
-) -> Float[Array, "phases batch"]:
+) -> Inexact[Array, "phases batch"]:
     """The energies E of several phases with the same input."""
     # Mapped over the phases with the input held in common, so that its product with
     # the weights, and in the gradient the product of the input with the *combined*
@@ -101,7 +118,7 @@ def _energies(
 
 
 def batch_mean(
-    values: Float[Array, " batch"], weight: Float[Array, " batch"] | None
+    values: Inexact[Array, " batch"], weight: Float[Array, " batch"] | None
 ) -> Scalar:
     """The mean over the batch, weighted: padding counts nothing."""
     if weight is None:
@@ -114,4 +131,4 @@ def batch_mean(
     # A batch of padding alone has mean 0, not NaN.
     weight = weight.astype(values.dtype)
     total = jnp.sum(weight)
-    return jnp.sum(weight * values) / jnp.where(total > 0, total, 1)
+    return jnp.sum(weight * values) / jnp.where(total == 0, 1, total)

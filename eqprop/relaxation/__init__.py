@@ -1,12 +1,18 @@
 """How a state settles: landscapes, the driver, and its solvers."""
 
+from ._continuation import as_complex as as_complex
 from ._equilibrium import (
     Equilibrium as Equilibrium,
     RelaxationError as RelaxationError,
+    require_settled as require_settled,
     RESULTS as RESULTS,
 )
 from ._landscape import Landscape as Landscape
-from ._relax import relax as relax
+from ._relax import (
+    certified as certified,
+    relax as relax,
+    starting_state as starting_state,
+)
 from ._scalars import (
     as_scalar as as_scalar,
     per_example as per_example,

@@ -1,3 +1,5 @@
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -98,8 +100,9 @@ def classify(
     return jax.vmap(one)(residual, size)
 
 
-def require_settled(equilibrium: Equilibrium) -> Equilibrium:
+def require_settled(equilibrium: Equilibrium, value: Any) -> Any:
     """Raises if an example didn't settle: at once, or at run time inside a `jit`.
+    Otherwise returns `value`, which inside a `jit` is what raises when it is used.
 
     A solver without tolerance promised no more than its steps: then only divergence
     and non-finite values raise.
@@ -108,7 +111,7 @@ def require_settled(equilibrium: Equilibrium) -> Equilibrium:
     fine = (result == RESULTS.converged) | (result == RESULTS.steps_completed)
     if isinstance(fine, Tracer):
         # Tied to every array: an unused one is compiled away, error and all.
-        arrays, rest = eqx.partition(equilibrium, eqx.is_array)
+        arrays, rest = eqx.partition(value, eqx.is_array)
         return eqx.combine(equilibrium.worst().error_if(arrays, jnp.any(~fine)), rest)
     failed = np.flatnonzero(~np.asarray(fine))
     if failed.size:
@@ -119,4 +122,4 @@ def require_settled(equilibrium: Equilibrium) -> Equilibrium:
             f"{RESULTS[equilibrium.worst()]} "
             "To look at the state as it is, pass `throw=False`."
         )
-    return equilibrium
+    return value

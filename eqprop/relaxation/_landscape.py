@@ -4,7 +4,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree, Scalar
+from jaxtyping import Array, Float, Inexact, PyTree, Scalar
 
 from ..energies import (
     AbstractEnergy,
@@ -14,19 +14,14 @@ from ..energies import (
     name_of,
     units_of_leaves,
 )
-from ._scalars import as_scalar, per_example, require
-from ._structure import color, dependencies
+from ._continuation import as_complex, gradient, is_complex, require_analytic
+from ._minimum import nudged_minimum
+from ._scalars import as_scalar, require
+from ._structure import color, dependencies, picked_leaves
 
 
 def _as_arrays(tree: Any) -> PyTree[Array]:
     return jax.tree.map(jnp.asarray, tree)
-
-
-class _Leaf:
-    """Stands for one leaf of a state, to find out which one a function picks."""
-
-    def __init__(self, index: int):
-        self.index = index
 
 
 class Landscape(eqx.Module):
@@ -84,15 +79,20 @@ class Landscape(eqx.Module):
         """The number of examples."""
         return jax.tree.leaves(self.x)[0].shape[0]
 
+    @property
+    def complex(self) -> bool:
+        """Whether states are complex: see [`Landscape.continued`][]."""
+        return is_complex(self.x)
+
     def init(self) -> PyTree[Array]:
         """The resting state of every example."""
         return self.hold(jax.vmap(self.energy_fn.init)(self.x))
 
-    def output(self, state: PyTree[Array]) -> Float[Array, "batch *unit"]:
+    def output(self, state: PyTree[Array]) -> Inexact[Array, "batch *unit"]:
         """What the cost reads of every example's state."""
         return jax.vmap(self.energy_fn.output)(state)
 
-    def nudge(self, y: Float[Array, "batch ..."], beta: Any) -> "Landscape":
+    def nudge(self, y: Inexact[Array, "batch ..."], beta: Any) -> "Landscape":
         """This landscape tilted toward lower cost: $F = E + βC$.
 
         **Arguments:**
@@ -141,6 +141,22 @@ class Landscape(eqx.Module):
         held = self.held | dict(zip(indices, values, strict=True))
         return Landscape(self.model, self.x, self.y, self.beta, held)
 
+    def continued(self) -> "Landscape":
+        """This landscape for complex states: the analytic continuation of F.
+
+        Parameters, inputs and targets become complex numbers, so that β may be one:
+        its relaxed states and their energies are analytic functions of β. There are
+        no walls in the complex plane.
+
+        **Raises:**
+
+        - `ValueError`: a unit is clipped, or the energy or cost uses a function that
+            is not analytic.
+        """
+        require_analytic(self)
+        parts = (self.model, self.x, self.y, self.beta, self.held)
+        return Landscape(*as_complex(parts))
+
     def hold(self, state: PyTree[Array]) -> PyTree[Array]:
         """The state with its clamped parts at the values where they are held."""
         if not self.held:
@@ -149,15 +165,15 @@ class Landscape(eqx.Module):
         kept = [self.held.get(k, s) for k, s in enumerate(leaves)]
         return jax.tree.unflatten(treedef, kept)
 
-    def energy(self, state: PyTree[Array]) -> Float[Array, " batch"]:
+    def energy(self, state: PyTree[Array]) -> Inexact[Array, " batch"]:
         """The (nudged) energy F of every example."""
         state = self.hold(state)
         energy = jax.vmap(self.energy_fn)(state, self.x)
         return energy if self.beta is None else energy + self.beta * self.cost(state)
 
     def cost(
-        self, state: PyTree[Array], y: Float[Array, "batch ..."] | None = None
-    ) -> Float[Array, " batch"]:
+        self, state: PyTree[Array], y: Inexact[Array, "batch ..."] | None = None
+    ) -> Inexact[Array, " batch"]:
         """The cost C of every example's output, for `y` or this nudge's own targets."""
         y = self.y if y is None else y
         if not isinstance(self.model, Model) or y is None:
@@ -167,8 +183,8 @@ class Landscape(eqx.Module):
 
     def force(self, state: PyTree[Array]) -> PyTree[Array]:
         """Minus the gradient of F in the state; zero where the state is held."""
-        gradient = jax.grad(lambda s: jnp.sum(self.energy(s)))(state)
-        return jax.tree.map(jnp.negative, gradient)
+        slope = gradient(lambda s: jnp.sum(self.energy(s)), state)
+        return jax.tree.map(jnp.negative, slope)
 
     def drive(
         self, state: PyTree[Array], block: Sequence[int] | None = None
@@ -185,7 +201,7 @@ class Landscape(eqx.Module):
             return self._interaction(state) + self._nudge(state)
 
         if block is None:
-            return jax.tree.map(jnp.negative, jax.grad(tilt)(self.hold(state)))
+            return jax.tree.map(jnp.negative, gradient(tilt, self.hold(state)))
         return _negative_gradient(tilt, self.hold(state), block)
 
     def project(self, state: PyTree[Array]) -> PyTree[Array]:
@@ -196,27 +212,37 @@ class Landscape(eqx.Module):
         """The state that every unit would take under a fixed drive."""
         return self.hold(self._by_unit(lambda u, d: u.activate(d), drive))
 
-    def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
-        """How far every example is from equilibrium: the certificate.
+    def displacement(self, state: PyTree[Array]) -> PyTree[Array]:
+        """How far every unit is from where its drive would take it.
 
-        The largest $|\\text{activate}(\\text{drive}) - s|$ over the units that have a
-        potential, and $|\\text{project}(s + \\text{force}) - s|$ over those that don't.
+        $\text{activate}(\text{drive}) - s$ for units that have a potential, and
+        $\text{project}(s + \text{force}) - s$ for those that don't. Zero exactly at
+        equilibrium, and where the state is held.
         """
-        drives = jax.tree.leaves(self.drive(state))
-        leaves = jax.tree.leaves(self.hold(state))
-        worst = jnp.zeros(self.batch, leaves[0].dtype)
-        for k, (unit, d, s) in enumerate(
-            zip(self.leaf_units(), drives, leaves, strict=True)
-        ):
-            if k not in self.held:
-                goal = _bound_for(unit, d, s)
-                distance = jnp.abs(goal - s).reshape(self.batch, -1)
-                worst = jnp.maximum(worst, jnp.max(distance, axis=1))
-        return worst
+        leaves, treedef = jax.tree.flatten(self.hold(state))
+        drives, units = jax.tree.leaves(self.drive(state)), self.leaf_units()
+        moves = []
+        for k, (unit, d, s) in enumerate(zip(units, drives, leaves, strict=True)):
+            if k in self.held:
+                moves.append(jnp.zeros_like(s))
+            elif unit.curvature[0] > 0:
+                moves.append(jax.vmap(unit.activate)(d) - s)
+            else:
+                moves.append(jax.vmap(unit.project)(s + d) - s)
+        return jax.tree.unflatten(treedef, moves)
+
+    def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
+        """How far every example is from equilibrium: the certificate, the largest
+        [`Landscape.displacement`][] of any unit."""
+        sizes = [
+            jnp.max(jnp.abs(move).reshape(self.batch, -1), axis=1)
+            for move in jax.tree.leaves(self.displacement(state))
+        ]
+        return jnp.max(jnp.stack(sizes), axis=0)
 
     def minimum(
         self, state: PyTree[Array], block: Sequence[int]
-    ) -> tuple[Float[Array, "batch ..."], ...]:
+    ) -> tuple[Inexact[Array, "batch ..."], ...]:
         """The states of one block that minimize F with all others fixed.
 
         Exact where the interaction is affine in the block: `activate(drive)`. The
@@ -230,22 +256,34 @@ class Landscape(eqx.Module):
         - `block`: indices of the state's leaves.
         """
         state = self.hold(state)
-        drives = _negative_gradient(self._interaction, state, block)
         leaves, units = jax.tree.leaves(state), self.leaf_units()
-        output = None
-        if self.beta is not None:
-            output = self.output_leaf()
-            if output is None:
-                raise ValueError(
-                    "`minimum` needs a nudged output that is one leaf of the state."
-                )
+        if self.beta is None or self.affine_nudge:
+            drives = zip(block, self.drive(state, block), strict=True)
+            return tuple(jax.vmap(units[k].activate)(d) for k, d in drives)
+        output = self.output_leaf()
+        if output is None:
+            raise ValueError(
+                "`minimum` needs a nudged output that is one leaf of the state."
+            )
+        drives = _negative_gradient(self._interaction, state, block)
         result = []
         for k, d in zip(block, drives, strict=True):
             if k == output:
-                result.append(self._nudged_minimum(units[k], d, leaves[k]))
+                result.append(
+                    nudged_minimum(
+                        self.model.cost, units[k], d, leaves[k], self.y, self.beta
+                    )
+                )
             else:
                 result.append(jax.vmap(units[k].activate)(d))
         return tuple(result)
+
+    @property
+    def affine_nudge(self) -> bool:
+        """Whether the nudge is a constant drive: the cost has no curvature."""
+        assert isinstance(self.model, Model)
+        bounds = self.model.cost.curvature()
+        return all(isinstance(b, float) and b == 0 for b in bounds)
 
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """The state's leaves in groups that don't interact inside a group.
@@ -292,29 +330,6 @@ class Landscape(eqx.Module):
     def _nudge(self, state: PyTree[Array]) -> Scalar | float:
         return 0.0 if self.beta is None else jnp.sum(self.beta * self.cost(state))
 
-    def _nudged_minimum(self, unit: AbstractUnit, drive: Array, o: Array) -> Array:
-        assert isinstance(self.model, Model)
-        assert self.beta is not None
-        assert self.y is not None
-        cost = self.model.cost
-        slope = jax.vmap(jax.grad(cost))(o, self.y)
-        low, high = cost.curvature()
-        beta = per_example(self.beta, o)
-        # βC lies below its tangent plus ½·bend·|Δ|²: an upper bound, whose minimizer
-        # lowers F. A negative β turns C's smallest curvature into the largest.
-        bend = jnp.where(beta > 0, beta * high, beta * low)
-        if unit.quadratic:
-            step = jax.vmap(unit.project)(
-                (drive - beta * slope + bend * o) / (1 + bend)
-            )
-            return jnp.where(1 + bend > 0, step, jnp.nan)
-        # The same bound with G's own convexity m: this part of the way to the drive's
-        # answer lowers F for any curved unit.
-        way = jnp.minimum(1.0, unit.curvature[0] / (unit.curvature[0] + bend))
-        goal = jax.vmap(unit.activate)(drive - beta * slope)
-        step = jax.vmap(unit.project)(o + way * (goal - o))
-        return jnp.where(unit.curvature[0] + bend > 0, step, jnp.nan)
-
     def _by_unit(self, fn: Callable, state: PyTree[Array]) -> PyTree[Array]:
         leaves, treedef = jax.tree.flatten(state)
         out = []
@@ -323,15 +338,7 @@ class Landscape(eqx.Module):
         return jax.tree.unflatten(treedef, out)
 
     def _picked(self, where: Callable[[PyTree], Any]) -> tuple[int, ...] | None:
-        treedef = jax.tree.structure(jax.eval_shape(self.init))
-        marks = [_Leaf(k) for k in range(treedef.num_leaves)]
-        try:
-            picked = jax.tree.leaves(where(jax.tree.unflatten(treedef, marks)))
-        except Exception:
-            return None
-        if not all(isinstance(mark, _Leaf) for mark in picked):
-            return None
-        return tuple(mark.index for mark in picked)
+        return picked_leaves(where, jax.tree.structure(jax.eval_shape(self.init)))
 
     def check_targets(self, y: Any) -> None:
         """Raises a `ValueError` unless `y` can be this model's targets. Nothing is
@@ -358,12 +365,6 @@ class Landscape(eqx.Module):
             )
 
 
-def _bound_for(unit: AbstractUnit, drive: Array, s: Array) -> Array:
-    if unit.curvature[0] > 0:
-        return jax.vmap(unit.activate)(drive)
-    return jax.vmap(unit.project)(s + drive)
-
-
 def _negative_gradient(
     fn: Callable[[PyTree], Scalar], state: PyTree[Array], block: Sequence[int]
 ) -> tuple[Array, ...]:
@@ -375,5 +376,5 @@ def _negative_gradient(
             spliced[k] = s
         return fn(jax.tree.unflatten(treedef, spliced))
 
-    gradient = jax.grad(of_block)(tuple(leaves[k] for k in block))
-    return tuple(-g for g in gradient)
+    slopes = gradient(of_block, tuple(leaves[k] for k in block))
+    return tuple(-g for g in slopes)

@@ -65,7 +65,7 @@ class Optimistix(eqx.Module):
         converged = residual <= self.certify
         equilibrium = Equilibrium(state, residual, converged, num_steps, result)
         if throw:
-            return require_settled(equilibrium)
+            return require_settled(equilibrium, equilibrium)
         return equilibrium
 
 
@@ -94,11 +94,11 @@ def _batched(tree: PyTree[Array]) -> PyTree[Array]:
 
 
 def _solve_one(method: Optimistix, landscape: Landscape, state: PyTree[Array]):
-    def goal(s, _):
-        return _first(_target(landscape, _batched(s)))
+    def distance(s, _):
+        return _first(landscape.displacement(_batched(s)))
 
-    def distance(s, args):
-        return jax.tree.map(jnp.subtract, goal(s, args), s)
+    def goal(s, args):
+        return jax.tree.map(jnp.add, s, distance(s, args))
 
     def energy(s, _):
         return landscape.energy(_batched(s))[0]
@@ -123,13 +123,6 @@ def _solve_one(method: Optimistix, landscape: Landscape, state: PyTree[Array]):
 
 def _first(tree: PyTree[Array]) -> PyTree[Array]:
     return jax.tree.map(lambda a: a[0], tree)
-
-
-def _target(landscape: Landscape, state: PyTree[Array]) -> PyTree[Array]:
-    if all(unit.curvature[0] > 0 for unit in landscape.leaf_units()):
-        return landscape.activate(landscape.drive(state))
-    force = landscape.force(state)
-    return landscape.project(jax.tree.map(jnp.add, state, force))
 
 
 def _require_no_walls(landscape: Landscape) -> None:

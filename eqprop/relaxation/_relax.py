@@ -4,7 +4,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
@@ -57,7 +57,7 @@ def relax(
     """
     equilibrium = _relax(landscape, solver, state0, key, observe)
     if throw:
-        return require_settled(equilibrium)
+        return require_settled(equilibrium, equilibrium)
     return equilibrium
 
 
@@ -80,7 +80,9 @@ def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
         )
     else:
         progress = _stopping_loop(landscape, solver, progress)
-    return _certified(landscape, solver, progress, observations)
+    return certified(
+        landscape, solver, progress.state, progress.num_steps, observations
+    )
 
 
 def starting_state(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
@@ -151,20 +153,23 @@ def _observed_loop(landscape, solver, progress: _Progress, observe):
     return progress, observations
 
 
-def _certified(
-    landscape: Landscape, solver: AbstractSolver, progress: _Progress, observations
+def certified(
+    landscape: Landscape,
+    solver: AbstractSolver,
+    state: PyTree[Array],
+    num_steps: Int[Array, " batch"],
+    observations: PyTree[Array] = None,
 ) -> Equilibrium:
-    residual = landscape.residual(progress.state)
+    """The equilibrium that a solver came to: its residual measured, its result told."""
+    residual = landscape.residual(state)
     result = classify(
         residual,
-        state_size(progress.state),
+        state_size(state),
         solver.certify,
         stopped_early=solver.stop is not None,
     )
     converged = residual <= solver.certify
-    return Equilibrium(
-        progress.state, residual, converged, progress.num_steps, result, observations
-    )
+    return Equilibrium(state, residual, converged, num_steps, result, observations)
 
 
 def state_size(state: PyTree[Array]) -> Float[Array, " batch"]:

@@ -2,6 +2,7 @@
 that a user's own energy gets its blocks and colors without declaring anything."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from jax.extend.core import Literal
@@ -74,3 +75,22 @@ def _breadth_first(neighbors: Sequence[frozenset[int]]) -> list[int]:
                 if k in neighbors[node] or node in neighbors[k]
             ]
     return order
+
+
+def picked_leaves(where: Callable[[Any], Any], treedef: Any) -> tuple[int, ...] | None:
+    """Which leaves of a tree `where` picks; `None` if it computes something of them."""
+    marks = [_Leaf(k) for k in range(treedef.num_leaves)]
+    try:
+        picked = jax.tree.leaves(where(jax.tree.unflatten(treedef, marks)))
+    except Exception:
+        return None
+    if not all(isinstance(mark, _Leaf) for mark in picked):
+        return None
+    return tuple(mark.index for mark in picked)
+
+
+class _Leaf:
+    """Stands for one leaf of a state, to find out which one a function picks."""
+
+    def __init__(self, index: int):
+        self.index = index

@@ -1,7 +1,7 @@
 import abc
 
 import equinox as eqx
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Inexact, Scalar
 
 
 class AbstractInteraction(eqx.Module):
@@ -12,7 +12,7 @@ class AbstractInteraction(eqx.Module):
     """
 
     @abc.abstractmethod
-    def __call__(self, *layers: Float[Array, "..."]) -> Scalar:
+    def __call__(self, *layers: Inexact[Array, "..."]) -> Scalar:
         """The term's contribution to the energy."""
 
     @abc.abstractmethod

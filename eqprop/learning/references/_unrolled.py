@@ -44,3 +44,12 @@ class BackpropThroughTime(AbstractEstimator):
 
         (cost, free), gradient = loss(model)
         return Outcome(cost, free), gradient
+
+    def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
+        def settled(parts):
+            scape = Landscape(*parts)
+            return relax(scape, self.solver, state0, key=key, throw=False).state
+
+        _, pull = eqx.filter_vjp(settled, (landscape.model, landscape.x))
+        (bars,) = pull(cotangent)
+        return (), *bars

@@ -74,7 +74,9 @@ def _require_affine(landscape: Landscape) -> None:
                 "`activate(drive)`, and sweeping by it can cycle. Use "
                 "`ep.FixedPoint(damping=0.5)` or `ep.Euler(step_size=0.5)`."
             )
-    if landscape.beta is not None and landscape.output_leaf() is None:
+    if landscape.beta is None or landscape.affine_nudge:
+        return
+    if landscape.output_leaf() is None:
         raise ValueError(
             "`BlockCoordinate` needs a nudged output that is one leaf of the state, "
             "but `output` computes something of it. Return a leaf as it is, as in "

@@ -1,0 +1,131 @@
+"""An equilibrium as a differentiable value, its derivative by a method's own means."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..energies import AbstractCost, AbstractEnergy, Model
+from ..relaxation import Equilibrium, Landscape, relax, require_settled
+
+
+def settle(
+    method: Any,
+    energy: AbstractEnergy,
+    x: PyTree[Array],
+    state0: PyTree[Array] | None,
+    key: PRNGKeyArray | None,
+    throw: bool,
+) -> Equilibrium:
+    """The free phase, of which `state` is differentiable through the method's
+    `pull_back`: see [`eqprop.AbstractEstimator.equilibrium`][]."""
+    free = _settle((energy, x), method, state0, key, throw)
+    fixed = jax.tree.map(jax.lax.stop_gradient, free)
+    return eqx.tree_at(lambda e: e.state, fixed, free.state)
+
+
+def _free_phase(energy, x, method, state0, key, throw) -> Equilibrium:
+    landscape = Landscape(energy, x)
+    return relax(landscape, method.free_solver(), state0, key=key, throw=throw)
+
+
+@eqx.filter_custom_vjp
+def _settle(energy_and_x, method, state0, key, throw):
+    return _free_phase(*energy_and_x, method, state0, key, throw)
+
+
+@_settle.def_fwd
+def _settle_forward(perturbed, energy_and_x, method, state0, key, throw):
+    free = _free_phase(*energy_and_x, method, state0, key, throw)
+    return free, free
+
+
+@_settle.def_bwd
+def _settle_backward(
+    free, cotangents, perturbed, energy_and_x, method, state0, key, throw
+):
+    energy, x = energy_and_x
+    # Of a leaf that nobody reads there is no cotangent.
+    cotangent = jax.tree.map(
+        lambda s, g: jnp.zeros_like(s) if g is None else g,
+        free.state,
+        cotangents.state,
+    )
+    if key is not None:
+        key = jax.random.fold_in(key, 1)
+    phases, energy_bar, x_bar = method.pull_back(
+        Landscape(energy, x), free, cotangent, state0=state0, key=key
+    )
+    found = eqx.filter((energy_bar, x_bar), perturbed)
+    if throw:
+        for phase in phases:
+            found = require_settled(phase, found)
+    return jax.tree.map(_differentiated_once, found)
+
+
+@jax.custom_jvp
+def _differentiated_once(array: Array) -> Array:
+    return array
+
+
+@_differentiated_once.defjvp
+def _refuse(primals, tangents):
+    raise ValueError(
+        "`equilibrium` can be differentiated once, not twice: its derivative is a "
+        "contrast of relaxed states, whose own derivative is not that of a gradient. "
+        "For second derivatives of a small model differentiate "
+        "`ep.relax(landscape, solver)` itself, with `stop=None`."
+    )
+
+
+def scaled_overlap(
+    landscape: Landscape, cotangent: PyTree[Array]
+) -> tuple[Landscape, Float[Array, "batch size"], Float[Array, " batch"]]:
+    """The landscape that a cotangent nudges, its targets, and each example's scale.
+
+    Nudged by β it is $E + β⟨g/c, s⟩$, with $c = \\max|g|$ of each example: the nudge
+    is of order β whatever the size of g.
+    """
+    flat = jax.vmap(lambda g: ravel_pytree(g)[0])(cotangent)
+    scale = jnp.max(jnp.abs(flat), axis=1)
+    target = flat / jnp.where(scale == 0, 1, scale)[:, None]
+    model = Model(WholeState(landscape.model), Overlap())
+    return Landscape(model, landscape.x), target, scale
+
+
+class WholeState(AbstractEnergy):
+    """An energy whose output is all of its state, in one row."""
+
+    energy: AbstractEnergy
+
+    @property
+    def units(self):
+        return self.energy.units
+
+    def interaction(self, state, x):
+        return self.energy.interaction(state, x)
+
+    def init(self, x):
+        return self.energy.init(x)
+
+    def output(self, state):
+        return ravel_pytree(state)[0]
+
+
+class Overlap(AbstractCost):
+    """The cost $⟨y, o⟩$: nudging by it is a constant drive $-βy$."""
+
+    def __call__(self, output, y):
+        return jnp.sum(y * output)
+
+    def predict(self, output):
+        return output
+
+    def curvature(self):
+        return (0.0, 0.0)
+
+    def check(self, output, y):
+        return None if output == y else f"a cotangent of shape {y} for {output}"

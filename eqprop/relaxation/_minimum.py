@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..energies import AbstractCost, AbstractUnit
+from ._continuation import gradient
+from ._scalars import per_example
+
+
+def nudged_minimum(
+    cost: AbstractCost,
+    unit: AbstractUnit,
+    drive: Inexact[Array, "batch ..."],
+    o: Inexact[Array, "batch ..."],
+    y: Inexact[Array, "batch ..."],
+    beta: Array,
+) -> Inexact[Array, "batch ..."]:
+    """A step of the nudged output toward its minimum, the rest of the state fixed.
+
+    βC lies below its tangent at o plus $½·\\text{bend}·|Δ|²$: minimizing that bound
+    lowers F, and does so exactly where the cost's curvature is constant. NaN where the
+    bound has no minimum.
+    """
+    slope = gradient(lambda o: jnp.sum(jax.vmap(cost)(o, y)), o)
+    low, high = cost.curvature()
+    beta = per_example(beta, o)
+    if jnp.iscomplexobj(o):
+        return _complex_minimum(unit, drive, o, beta, slope, low, high)
+    # A negative β turns C's smallest curvature into the largest.
+    bend = jnp.where(beta > 0, beta * high, beta * low)
+    if unit.quadratic:
+        step = jax.vmap(unit.project)((drive - beta * slope + bend * o) / (1 + bend))
+        return jnp.where(1 + bend > 0, step, jnp.nan)
+    # The same bound with G's own convexity m: this part of the way to the drive's
+    # answer lowers F for any curved unit.
+    way = jnp.minimum(1.0, unit.curvature[0] / (unit.curvature[0] + bend))
+    goal = jax.vmap(unit.activate)(drive - beta * slope)
+    step = jax.vmap(unit.project)(o + way * (goal - o))
+    return jnp.where(unit.curvature[0] + bend > 0, step, jnp.nan)
+
+
+def _complex_minimum(unit, drive, o, beta, slope, low, high):
+    # No energy to lower here: the same fixed point, approached by a contraction. With
+    # the middle of the curvatures it is exact for a constant one.
+    if unit.quadratic:
+        bend = beta * (0.5 * (low + high))
+        return (drive - beta * slope + bend * o) / (1 + bend)
+    way = unit.curvature[0] / (unit.curvature[0] + jnp.abs(beta) * high)
+    goal = jax.vmap(unit.activate)(drive - beta * slope)
+    return o + way.astype(o.dtype) * (goal - o)
