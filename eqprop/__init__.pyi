@@ -1,6 +1,6 @@
 __version__: str
 
-from . import data as data, training as training
+from . import data as data, diagnostics as diagnostics, training as training
 from .energies import (
     AbstractCost as AbstractCost,
     AbstractEnergy as AbstractEnergy,
@@ -8,6 +8,7 @@ from .energies import (
     AbstractInteraction as AbstractInteraction,
     AbstractUnit as AbstractUnit,
     Bias as Bias,
+    Binary as Binary,
     ClippedReLU as ClippedReLU,
     CrossEntropy as CrossEntropy,
     Dense as Dense,
@@ -33,31 +34,50 @@ from .energies import (
 )
 from .learning import (
     AbstractEstimator as AbstractEstimator,
+    AbstractLinearSolver as AbstractLinearSolver,
     AbstractNudging as AbstractNudging,
+    AbstractPlasticity as AbstractPlasticity,
     BackpropThroughTime as BackpropThroughTime,
     Centered as Centered,
     Clamped as Clamped,
+    ConjugateGradient as ConjugateGradient,
+    ContinualEP as ContinualEP,
     contrast as contrast,
     contrast_grad as contrast_grad,
+    Coupled as Coupled,
+    DenseLU as DenseLU,
     EquilibriumProp as EquilibriumProp,
+    GMRES as GMRES,
+    Holomorphic as Holomorphic,
+    ImplicitDifferentiation as ImplicitDifferentiation,
+    MembraneSTDP as MembraneSTDP,
     OneSided as OneSided,
     Outcome as Outcome,
     Phase as Phase,
     RandomSign as RandomSign,
+    RateSTDP as RateSTDP,
+    RecurrentBackprop as RecurrentBackprop,
+    StochasticEP as StochasticEP,
+    SymmetricSTDP as SymmetricSTDP,
 )
 from .relaxation import (
+    AbstractSampler as AbstractSampler,
     AbstractSolver as AbstractSolver,
     AdaptiveEuler as AdaptiveEuler,
     BlockCoordinate as BlockCoordinate,
     Equilibrium as Equilibrium,
     Euler as Euler,
     FixedPoint as FixedPoint,
+    Gibbs as Gibbs,
     Landscape as Landscape,
+    Langevin as Langevin,
+    MetropolisLangevin as MetropolisLangevin,
     relax as relax,
     RelaxationError as RelaxationError,
     RESULTS as RESULTS,
     Tolerance as Tolerance,
 )
+from .relaxation._diffrax import LeakyIntegrator as LeakyIntegrator
 from .relaxation._optimistix import Optimistix as Optimistix
 from .training import (
     AbstractOptimizer as AbstractOptimizer,

@@ -25,6 +25,7 @@ KERNEL = FLOORS[:3]
 KERNEL_PACKAGES = {"jax", "equinox", "jaxtyping", "numpy"}
 # The only kernel modules that may know another library, and which.
 ADAPTERS = {
+    "relaxation._diffrax": {"diffrax"},
     "relaxation._optimistix": {"optimistix"},
     "learning.references": {"lineax"},
 }

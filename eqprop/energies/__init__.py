@@ -1,6 +1,7 @@
 """What is minimized: units, interactions, energies and costs."""
 
 from . import nets as nets
+from ._binary import Binary as Binary
 from ._check import check_energy as check_energy, name_of as name_of
 from ._cost import (
     AbstractCost as AbstractCost,
@@ -10,7 +11,12 @@ from ._cost import (
 )
 from ._energy import AbstractEnergy as AbstractEnergy
 from ._function import FunctionEnergy as FunctionEnergy
-from ._graph import Edge as Edge, INPUT as INPUT, Layer as Layer
+from ._graph import (
+    Edge as Edge,
+    INPUT as INPUT,
+    Layer as Layer,
+    values_by_name as values_by_name,
+)
 from ._hopfield import Hopfield as Hopfield
 from ._init import (
     AbstractInitializer as AbstractInitializer,

@@ -32,7 +32,8 @@ class AbstractUnit(eqx.Module):
     Bounds on the curvature $G''$ say which solvers suit a unit. `(1, 1)` is a quadratic
     unit, whose activation is a projection; an upper bound of infinity rules out
     explicit integrators such as [`eqprop.Euler`][]; a lower bound of 0 is a unit
-    without potential, which has no activation.
+    without potential, which has no activation. Infinity for both is a unit of two
+    isolated states, 0 and 1.
     """
 
     @property
@@ -68,6 +69,12 @@ class AbstractUnit(eqx.Module):
     def quadratic(self) -> bool:
         """Whether $G = ½s²$, so that activating is projecting."""
         return self.curvature == (1.0, 1.0)
+
+    @property
+    def binary(self) -> bool:
+        """Whether the only states are 0 and 1: then a drive is minus the difference
+        of their energies."""
+        return self.curvature[0] == math.inf
 
 
 class AbstractQuadraticUnit(AbstractUnit):

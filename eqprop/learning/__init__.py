@@ -8,11 +8,29 @@ from ._phase import (
     contrast_grad as contrast_grad,
     Phase as Phase,
 )
+from ._stochastic import StochasticEP as StochasticEP
 from .nudging import (
     AbstractNudging as AbstractNudging,
     Centered as Centered,
     Clamped as Clamped,
+    Coupled as Coupled,
+    Holomorphic as Holomorphic,
     OneSided as OneSided,
     RandomSign as RandomSign,
 )
-from .references import BackpropThroughTime as BackpropThroughTime
+from .online import (
+    AbstractPlasticity as AbstractPlasticity,
+    ContinualEP as ContinualEP,
+    MembraneSTDP as MembraneSTDP,
+    RateSTDP as RateSTDP,
+    SymmetricSTDP as SymmetricSTDP,
+)
+from .references import (
+    AbstractLinearSolver as AbstractLinearSolver,
+    BackpropThroughTime as BackpropThroughTime,
+    ConjugateGradient as ConjugateGradient,
+    DenseLU as DenseLU,
+    GMRES as GMRES,
+    ImplicitDifferentiation as ImplicitDifferentiation,
+    RecurrentBackprop as RecurrentBackprop,
+)

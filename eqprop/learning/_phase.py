@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree, Scalar
 
 from ..energies import AbstractEnergy, Model
-from ..relaxation import as_complex, as_scalar, Landscape
+from ..relaxation import as_complex, as_real, as_scalar, Landscape
 
 
 class Phase(eqx.Module):
@@ -68,7 +68,8 @@ def contrast_grad(
 
     **Arguments:** as for [`eqprop.contrast`][].
     """
-    model = phases[0].landscape.model
+    # The parameters are real numbers also where a complex landscape holds them.
+    model = as_real(phases[0].landscape.model)
     return eqx.filter_grad(lambda m: contrast(phases, weight=weight, model=m))(model)
 
 

@@ -1,7 +1,8 @@
 """How a state settles: landscapes, the driver, and its solvers."""
 
-from ._continuation import as_complex as as_complex
+from ._continuation import as_complex as as_complex, as_real as as_real
 from ._equilibrium import (
+    classify as classify,
     Equilibrium as Equilibrium,
     RelaxationError as RelaxationError,
     require_settled as require_settled,
@@ -12,13 +13,21 @@ from ._relax import (
     certified as certified,
     relax as relax,
     starting_state as starting_state,
+    state_size as state_size,
 )
 from ._scalars import (
     as_scalar as as_scalar,
     per_example as per_example,
     require as require,
+    require_steps as require_steps,
 )
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
+from .samplers import (
+    AbstractSampler as AbstractSampler,
+    Gibbs as Gibbs,
+    Langevin as Langevin,
+    MetropolisLangevin as MetropolisLangevin,
+)
 from .solvers import (
     AdaptiveEuler as AdaptiveEuler,
     BlockCoordinate as BlockCoordinate,

@@ -20,6 +20,16 @@ class RESULTS(eqx.Enumeration):
         "The tolerance was not reached within `max_steps`, and the residual is above "
         "`certify`. Raise `max_steps`, or loosen the tolerance."
     )
+    max_time_reached = (
+        "The state is still moving at `max_time`, and the residual is above `certify`. "
+        "Raise `max_time`."
+    )
+    singular = (
+        "The linear system of the adjoint was not solved: the curvature ∂²E/∂s² at the "
+        "equilibrium is singular (the energy has a flat direction), or the linear "
+        "solver did not get there. Give every unit a potential, or add `0.01 * s @ s` "
+        "to the energy; to rule the solver out, pass `linear_solver=ep.DenseLU()`."
+    )
     diverged = (
         "The state grew without bound: the energy has no minimum, or the step size is "
         "too large. Bound the units (`ep.HardSigmoid()`), or lower the step size."
@@ -36,6 +46,8 @@ _SEVERITY = (
     RESULTS.converged,
     RESULTS.steps_completed,
     RESULTS.max_steps_reached,
+    RESULTS.max_time_reached,
+    RESULTS.singular,
     RESULTS.diverged,
     RESULTS.nonfinite,
 )

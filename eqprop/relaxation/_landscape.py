@@ -14,9 +14,16 @@ from ..energies import (
     name_of,
     units_of_leaves,
 )
-from ._continuation import as_complex, gradient, is_complex, require_analytic
+from ._continuation import (
+    as_complex,
+    as_real,
+    gradient,
+    is_complex,
+    negative_gradient,
+    require_analytic,
+)
 from ._minimum import nudged_minimum
-from ._scalars import as_scalar, require
+from ._scalars import as_scalar, require_beta
 from ._structure import color, dependencies, picked_leaves
 
 
@@ -67,7 +74,10 @@ class Landscape(eqx.Module):
                 "`x` must hold at least one example, and the same number in every "
                 f"array, but has shapes {[a.shape for a in leaves]}."
             )
-        check_energy(self.energy_fn, self.x)
+        if self.complex:
+            require_analytic(self)
+        else:
+            check_energy(self.energy_fn, self.x)
 
     @property
     def energy_fn(self) -> AbstractEnergy:
@@ -86,7 +96,8 @@ class Landscape(eqx.Module):
 
     def init(self) -> PyTree[Array]:
         """The resting state of every example."""
-        return self.hold(jax.vmap(self.energy_fn.init)(self.x))
+        energy, x = as_real((self.energy_fn, self.x))
+        return self.hold(self._cast(jax.vmap(energy.init)(x)))
 
     def output(self, state: PyTree[Array]) -> Inexact[Array, "batch *unit"]:
         """What the cost reads of every example's state."""
@@ -101,15 +112,10 @@ class Landscape(eqx.Module):
         - `beta`: β, a number or one for each example, `[batch]`; negative nudges away
             from the target. Dimensionless.
         """
-        fix = "Pass a small number such as 0.2."
-        require("nudge", "beta", beta, vector=True, fix=fix)
-        if isinstance(beta, list) or jnp.shape(beta) not in ((), (self.batch,)):
-            raise ValueError(
-                "`beta` of `nudge` must be a number or an array with one for each of "
-                f"the {self.batch} examples, but is {beta!r}. {fix}"
-            )
+        require_beta(beta, self.batch, plane=self.complex)
         self.check_targets(y)
-        return Landscape(self.model, self.x, jnp.asarray(y), beta, self.held)
+        y, beta = self._cast((jnp.asarray(y), as_scalar(beta)))
+        return Landscape(self.model, self.x, y, beta, self.held)
 
     def clamp(self, where: Callable[[PyTree], Any], value: Any) -> "Landscape":
         """This landscape with a part of the state held at a value.
@@ -138,22 +144,21 @@ class Landscape(eqx.Module):
                     f"`value` of `clamp` has shape {v.shape}, but the part of the "
                     f"state that it replaces has {structs[k].shape}."
                 )
-        held = self.held | dict(zip(indices, values, strict=True))
+        held = self.held | self._cast(dict(zip(indices, values, strict=True)))
         return Landscape(self.model, self.x, self.y, self.beta, held)
 
     def continued(self) -> "Landscape":
         """This landscape for complex states: the analytic continuation of F.
 
         Parameters, inputs and targets become complex numbers, so that β may be one:
-        its relaxed states and their energies are analytic functions of β. There are
-        no walls in the complex plane.
+        the relaxed states and their energies are analytic functions of β. On the
+        complex plane there are no walls.
 
         **Raises:**
 
         - `ValueError`: a unit is clipped, or the energy or cost uses a function that
             is not analytic.
         """
-        require_analytic(self)
         parts = (self.model, self.x, self.y, self.beta, self.held)
         return Landscape(*as_complex(parts))
 
@@ -175,7 +180,7 @@ class Landscape(eqx.Module):
         self, state: PyTree[Array], y: Inexact[Array, "batch ..."] | None = None
     ) -> Inexact[Array, " batch"]:
         """The cost C of every example's output, for `y` or this nudge's own targets."""
-        y = self.y if y is None else y
+        y = self.y if y is None else self._cast(y)
         if not isinstance(self.model, Model) or y is None:
             raise ValueError("`cost` needs a model with a cost, and targets `y`.")
         self.check_targets(y)
@@ -191,6 +196,10 @@ class Landscape(eqx.Module):
     ) -> PyTree[Array]:
         """Minus the gradient of all but the self-potentials, the nudge included.
 
+        Of binary units it is minus the difference of their two states' energies:
+        exactly, where the interaction is affine in each unit and the cost's curvature
+        is constant.
+
         **Arguments:**
 
         - `block`: indices of the state's leaves to differentiate in. Then a tuple of
@@ -198,11 +207,11 @@ class Landscape(eqx.Module):
         """
 
         def tilt(state):
-            return self._interaction(state) + self._nudge(state)
+            return self._interaction(state) + self._nudge(self._halfway(state))
 
         if block is None:
             return jax.tree.map(jnp.negative, gradient(tilt, self.hold(state)))
-        return _negative_gradient(tilt, self.hold(state), block)
+        return negative_gradient(tilt, self.hold(state), block)
 
     def project(self, state: PyTree[Array]) -> PyTree[Array]:
         """The nearest feasible state."""
@@ -265,7 +274,9 @@ class Landscape(eqx.Module):
             raise ValueError(
                 "`minimum` needs a nudged output that is one leaf of the state."
             )
-        drives = _negative_gradient(self._interaction, state, block)
+        assert isinstance(self.model, Model)
+        assert self.y is not None
+        drives = negative_gradient(self._interaction, state, block)
         result = []
         for k, d in zip(block, drives, strict=True):
             if k == output:
@@ -311,7 +322,7 @@ class Landscape(eqx.Module):
 
         def drives(*leaves):
             state = jax.tree.unflatten(treedef, leaves)
-            return _negative_gradient(self._interaction, state, range(len(leaves)))
+            return negative_gradient(self._interaction, state, range(len(leaves)))
 
         return dependencies(drives, structs)
 
@@ -324,11 +335,22 @@ class Landscape(eqx.Module):
         """The unit of each leaf of the state."""
         return units_of_leaves(self.energy_fn.units, jax.eval_shape(self.init))
 
+    def _cast(self, tree: Any) -> Any:
+        return as_complex(tree) if self.complex else tree
+
     def _interaction(self, state: PyTree[Array]) -> Scalar:
         return jnp.sum(jax.vmap(self.energy_fn.interaction)(state, self.x))
 
     def _nudge(self, state: PyTree[Array]) -> Scalar | float:
         return 0.0 if self.beta is None else jnp.sum(self.beta * self.cost(state))
+
+    def _halfway(self, state: PyTree[Array]) -> PyTree[Array]:
+        # A quadratic cost's slope at ½ is its difference between the states 0 and 1.
+        leaves, treedef = jax.tree.flatten(state)
+        for k, unit in enumerate(self.leaf_units()):
+            if unit.binary:
+                leaves[k] = leaves[k] + jax.lax.stop_gradient(0.5 - leaves[k])
+        return jax.tree.unflatten(treedef, leaves)
 
     def _by_unit(self, fn: Callable, state: PyTree[Array]) -> PyTree[Array]:
         leaves, treedef = jax.tree.flatten(state)
@@ -354,7 +376,8 @@ class Landscape(eqx.Module):
             problem = f"`x` holds {self.batch} examples"
         else:
             problem = model.cost.check(output[1:], shape[1:])
-        if problem is None and not jnp.issubdtype(jnp.result_type(y), jnp.inexact):
+        kind = jnp.inexact if self.complex else jnp.floating
+        if problem is None and not jnp.issubdtype(jnp.result_type(y), kind):
             problem = "targets must be floating-point numbers"
         if problem is not None:
             raise ValueError(
@@ -363,18 +386,3 @@ class Landscape(eqx.Module):
                 f"{problem}. Class labels become targets by `ep.data.one_hot(labels, "
                 "classes)`."
             )
-
-
-def _negative_gradient(
-    fn: Callable[[PyTree], Scalar], state: PyTree[Array], block: Sequence[int]
-) -> tuple[Array, ...]:
-    leaves, treedef = jax.tree.flatten(state)
-
-    def of_block(active):
-        spliced = list(leaves)
-        for k, s in zip(block, active, strict=True):
-            spliced[k] = s
-        return fn(jax.tree.unflatten(treedef, spliced))
-
-    slopes = gradient(of_block, tuple(leaves[k] for k in block))
-    return tuple(-g for g in slopes)

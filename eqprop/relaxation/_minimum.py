@@ -21,11 +21,22 @@ def nudged_minimum(
     lowers F, and does so exactly where the cost's curvature is constant. NaN where the
     bound has no minimum.
     """
-    slope = gradient(lambda o: jnp.sum(jax.vmap(cost)(o, y)), o)
     low, high = cost.curvature()
+    if unit.binary:
+        if not constant_curvature(cost):
+            raise ValueError(
+                f"Binary outputs nudged by `{type(cost).__name__}` have no minimum one "
+                "by one: each one's best state depends on the others'. Use "
+                "`ep.SquaredError()`, or sample them by `ep.Gibbs(temperature=0.1)`."
+            )
+        # Where a quadratic cost's slope is its difference between the states 0 and 1.
+        o = jnp.full_like(o, 0.5)
+    slope = gradient(lambda o: jnp.sum(jax.vmap(cost)(o, y)), o)
     beta = per_example(beta, o)
     if jnp.iscomplexobj(o):
         return _complex_minimum(unit, drive, o, beta, slope, low, high)
+    if unit.binary:
+        return jax.vmap(unit.activate)(drive - beta * slope)
     # A negative β turns C's smallest curvature into the largest.
     bend = jnp.where(beta > 0, beta * high, beta * low)
     if unit.quadratic:
@@ -39,12 +50,21 @@ def nudged_minimum(
     return jnp.where(unit.curvature[0] + bend > 0, step, jnp.nan)
 
 
+def constant_curvature(cost: AbstractCost) -> bool:
+    """Whether the cost is quadratic, the same in every direction."""
+    low, high = cost.curvature()
+    return isinstance(low, float) and isinstance(high, float) and low == high
+
+
 def _complex_minimum(unit, drive, o, beta, slope, low, high):
     # No energy to lower here: the same fixed point, approached by a contraction. With
     # the middle of the curvatures it is exact for a constant one.
+    beta, high = beta.astype(o.dtype), jnp.asarray(high)
     if unit.quadratic:
-        bend = beta * (0.5 * (low + high))
+        bend = beta * (0.5 * (low + high)).astype(o.dtype)
         return (drive - beta * slope + bend * o) / (1 + bend)
-    way = unit.curvature[0] / (unit.curvature[0] + jnp.abs(beta) * high)
+    way = unit.curvature[0] / (
+        unit.curvature[0] + jnp.abs(beta) * high.astype(o.real.dtype)
+    )
     goal = jax.vmap(unit.activate)(drive - beta * slope)
     return o + way.astype(o.dtype) * (goal - o)

@@ -9,6 +9,7 @@ from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
 from ._relax import starting_state, state_size
 from ._scalars import as_scalar, require, require_steps
+from ._single import add_batch_axis, displacement_of_one, for_each_example
 
 
 try:
@@ -70,38 +71,21 @@ class Optimistix(eqx.Module):
 
 
 def _solve_all(method: Optimistix, landscape: Landscape, start: PyTree[Array]):
-    # β may be shared by the batch or one per example.
-    beta = landscape.beta
-    beta_axis = 0 if beta is not None and beta.ndim == 1 else None
-
-    def one(x, y, beta, held, state):
-        single = Landscape(
-            landscape.model,
-            _batched(x),
-            _batched(y),
-            beta if beta is None or beta_axis is None else beta[None],
-            _batched(held),
-        )
+    def one(single, state):
         return _solve_one(method, single, state)
 
-    return jax.vmap(one, in_axes=(0, 0, beta_axis, 0, 0))(
-        landscape.x, landscape.y, beta, landscape.held, start
-    )
-
-
-def _batched(tree: PyTree[Array]) -> PyTree[Array]:
-    return jax.tree.map(lambda a: a[None], tree)
+    return for_each_example(one, landscape, start)
 
 
 def _solve_one(method: Optimistix, landscape: Landscape, state: PyTree[Array]):
     def distance(s, _):
-        return _first(landscape.displacement(_batched(s)))
+        return displacement_of_one(landscape, s)
 
     def goal(s, args):
         return jax.tree.map(jnp.add, s, distance(s, args))
 
     def energy(s, _):
-        return landscape.energy(_batched(s))[0]
+        return landscape.energy(add_batch_axis(s))[0]
 
     solver, options = method.solver, {"max_steps": method.max_steps, "throw": False}
     if isinstance(solver, optx.AbstractFixedPointSolver):
@@ -119,10 +103,6 @@ def _solve_one(method: Optimistix, landscape: Landscape, state: PyTree[Array]):
             "own solvers go to `ep.relax`."
         )
     return solution.value, solution.stats["num_steps"]
-
-
-def _first(tree: PyTree[Array]) -> PyTree[Array]:
-    return jax.tree.map(lambda a: a[0], tree)
 
 
 def _require_no_walls(landscape: Landscape) -> None:

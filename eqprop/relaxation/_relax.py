@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from ._continuation import as_complex
 from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
 from ._scalars import per_example
@@ -89,6 +90,8 @@ def starting_state(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree
     """Where a relaxation starts: at rest, or at a `state0` that fits the landscape."""
     if state0 is None:
         return landscape.init()
+    if landscape.complex:
+        state0 = as_complex(state0)
     expected = jax.eval_shape(landscape.init)
     given = jax.tree.map(jnp.shape, state0)
     if given != jax.tree.map(jnp.shape, expected):

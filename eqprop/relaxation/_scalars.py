@@ -12,11 +12,11 @@ def as_scalar(value: Any) -> Any:
     Python numbers become weakly typed arrays: they adopt the dtype of what they meet,
     so that one solver serves float32 and float64 models.
     """
+    if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
+        value = value.item()
     if isinstance(value, (bool, int, float)):
         return jnp.asarray(float(value))
-    if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
-        return jnp.asarray(float(value))
-    return value
+    return jnp.asarray(value) if isinstance(value, complex) else value
 
 
 def require(
@@ -30,17 +30,18 @@ def require(
     at_most: float | int | None = None,
     nonzero: bool = False,
     vector: bool = False,
+    plane: bool = False,
     fix: str,
 ) -> None:
     """Raises unless a value is a finite number in its range (`TypeError` or
-    `ValueError`). With `vector` it may be a row of them.
+    `ValueError`). With `vector` it may be a row of them, with `plane` complex.
 
     Traced values are let through: they were checked when they were made.
     """
     if isinstance(value, Tracer):
         return
     numbers = np.asarray(value)
-    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    kinds = (jnp.inexact if plane else jnp.floating, jnp.integer, jnp.bool_)
     if not any(jnp.issubdtype(numbers.dtype, kind) for kind in kinds) or (
         numbers.ndim > vector
     ):
@@ -80,6 +81,23 @@ def require_steps(owner: str, max_steps: Any) -> None:
             f"`max_steps` of `{owner}` must be a positive integer, but is "
             f"{max_steps!r}. It is compiled in; use `stop=ep.Tolerance(...)` to stop "
             "early."
+        )
+
+
+def require_beta(beta: Any, batch: int, *, plane: bool) -> None:
+    """Raises unless `beta` of a nudge is a number, or one for each of `batch` examples;
+    with `plane` they may be complex."""
+    fix = "Pass a small number such as 0.2."
+    if not plane and jnp.iscomplexobj(beta):
+        raise ValueError(
+            "`beta` of `nudge` is complex, but this landscape's states are real. Nudge "
+            "its analytic continuation: `landscape.continued().nudge(y, beta)`."
+        )
+    require("nudge", "beta", beta, vector=True, plane=plane, fix=fix)
+    if isinstance(beta, list) or jnp.shape(beta) not in ((), (batch,)):
+        raise ValueError(
+            "`beta` of `nudge` must be a number or an array with one for each of "
+            f"the {batch} examples, but is {beta!r}. {fix}"
         )
 
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, Scalar
 
-from ..energies import Hopfield, Model, Network
+from ..diagnostics import parameters_by_name
+from ..energies import Model
 from ..learning import Outcome
 from ..relaxation import Equilibrium, Landscape
 
@@ -128,25 +129,8 @@ def saturated_share(
 def weights_by_name(model: Model) -> dict[str, Array]:
     """The weights (parameters of two axes or more) by a readable name: the edge's
     layers in a network, the path elsewhere."""
-    found: dict[str, Array] = {}
-    energy = model.energy
-    if isinstance(energy, Network | Hopfield):
-        for edge in energy.edges:
-            for leaf in _weights(edge):
-                name = "-".join(edge.layers)
-                found[name if name not in found else f"{name}#{len(found)}"] = leaf
-        rest: Any = {"cost": model.cost}
-    else:
-        rest = {"energy": energy, "cost": model.cost}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(rest):
-        if eqx.is_inexact_array(leaf) and leaf.ndim >= 2:
-            found[jax.tree_util.keystr(path, simple=True, separator=".")] = leaf
-    return found
-
-
-def _weights(tree: PyTree) -> list[Array]:
-    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
-    return [leaf for leaf in leaves if leaf.ndim >= 2]
+    named = parameters_by_name(model).items()
+    return {name: leaf for name, leaf in named if leaf.ndim >= 2}
 
 
 def _add_phase(sums: PhaseSums, phase: Equilibrium, weight: Array) -> PhaseSums:

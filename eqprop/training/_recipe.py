@@ -7,7 +7,7 @@ import jax
 
 from ..data import Splits
 from ..energies import AbstractCost, AbstractEnergy, Model
-from ..learning import AbstractEstimator
+from ..learning import AbstractEstimator, AbstractNudging
 from ._config import build_fields, build_part, resolve_fields, resolve_part
 from ._fit import fit
 from ._optimizers import AbstractOptimizer
@@ -118,6 +118,26 @@ def resolve(table: dict[str, Any]) -> dict[str, Any]:
         _training_fields(), training, "training", "training"
     )
     return resolved
+
+
+def method_named(name: str) -> dict[str, Any]:
+    """The `[method]` table that a name alone stands for: an estimator, or a nudging of
+    Equilibrium Propagation.
+
+    **Raises:**
+
+    - `ValueError`: there is neither of this name.
+    """
+    nudgings, estimators = candidates(AbstractNudging), candidates(AbstractEstimator)
+    if name in nudgings:
+        return {"type": "EquilibriumProp", "nudging": {"type": name}}
+    if name not in estimators:
+        known = [*nudgings, *estimators]
+        raise ValueError(
+            f"`{name}` is no method.{did_you_mean(name, known)} There are: "
+            f"{', '.join(known)}."
+        )
+    return {"type": name}
 
 
 def build(table: dict[str, Any]) -> Recipe:

@@ -21,7 +21,12 @@ from ..energies import (
     AbstractUnit,
     nets,
 )
-from ..learning import AbstractEstimator, AbstractNudging
+from ..learning import (
+    AbstractEstimator,
+    AbstractLinearSolver,
+    AbstractNudging,
+    AbstractPlasticity,
+)
 from ..relaxation import AbstractSolver, Tolerance
 from . import _optimizers, _schedules
 from ._optimizers import AbstractOptimizer
@@ -33,7 +38,7 @@ from ._schedules import AbstractSchedule
 _CLASSES = (
     *(AbstractCost, AbstractUnit, AbstractInitializer, AbstractSolver, Tolerance),
     *(AbstractNudging, AbstractEstimator, AbstractOptimizer, AbstractSchedule),
-    AbstractOrder,
+    *(AbstractPlasticity, AbstractLinearSolver, AbstractOrder),
 )
 _RESULTS = (AbstractEnergy, Splits)
 _MODULES = (energies, nets, relaxation, learning, data, _optimizers, _schedules)

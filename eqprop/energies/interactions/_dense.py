@@ -21,7 +21,7 @@ class Dense(AbstractInteraction):
 
     def __call__(self, *layers):
         a, b = layers
-        return -jnp.vdot(a.reshape(-1) @ self.weight, b.reshape(-1))
+        return -jnp.dot(a.reshape(-1) @ self.weight, b.reshape(-1))
 
     def check(self, *shapes):
         if len(shapes) != 2:

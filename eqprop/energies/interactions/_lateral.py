@@ -23,7 +23,7 @@ class Lateral(AbstractInteraction):
 
     def __call__(self, *layers):
         s = layers[0].reshape(-1)
-        return -jnp.vdot(s @ jnp.triu(self.weight, 1), s)
+        return -jnp.dot(s @ jnp.triu(self.weight, 1), s)
 
     def check(self, *shapes):
         if len(shapes) != 1:

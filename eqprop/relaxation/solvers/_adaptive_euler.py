@@ -44,6 +44,12 @@ class AdaptiveEuler(AbstractSolver):
         require("AdaptiveEuler", "certify", self.certify, above=0, fix=fix)
 
     def init(self, landscape, state, key):
+        if landscape.complex:
+            raise ValueError(
+                "`AdaptiveEuler` takes steps that lower the energy, but complex "
+                "energies have no order. Use `ep.Euler(step_size=0.5)`, "
+                "`ep.FixedPoint(damping=0.5)` or `ep.BlockCoordinate()`."
+            )
         require_bounded_curvature("AdaptiveEuler", landscape)
         energy = landscape.energy(state)
         step_size = jnp.full_like(energy, self.step_size)

@@ -51,7 +51,7 @@ class BlockCoordinate(AbstractSolver):
         return None
 
     def step(self, landscape, state, memory):
-        error = jnp.zeros(landscape.batch, jax.tree.leaves(state)[0].dtype)
+        error = jnp.zeros(landscape.batch, jax.tree.leaves(state)[0].real.dtype)
         leaves, treedef = jax.tree.flatten(state)
         units = landscape.leaf_units()
         for block in landscape.blocks():

@@ -4,7 +4,7 @@ from jaxtyping import Scalar
 
 from .._scalars import as_scalar, per_example, require, require_steps
 from .._solver import AbstractSolver, Tolerance
-from ._misc import largest_change, require_potential
+from ._misc import largest_change, require_continuous, require_potential
 
 
 class FixedPoint(AbstractSolver):
@@ -37,6 +37,7 @@ class FixedPoint(AbstractSolver):
         require("FixedPoint", "certify", self.certify, above=0, fix=fix)
 
     def init(self, landscape, state, key):
+        require_continuous("FixedPoint", landscape)
         require_potential("FixedPoint", landscape)
         return None
 

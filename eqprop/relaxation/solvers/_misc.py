@@ -16,6 +16,7 @@ def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]
 
 def require_bounded_curvature(owner: str, landscape: Landscape) -> None:
     """Refuses units whose G″ is unbounded: explicit steps cycle near their walls."""
+    require_continuous(owner, landscape)
     for unit in landscape.leaf_units():
         if unit.curvature[1] == float("inf"):
             raise ValueError(
@@ -34,4 +35,16 @@ def require_potential(owner: str, landscape: Landscape) -> None:
                 f"`{owner}` needs units with a potential, but `units` holds `{unit}`. "
                 "Pass `units=ep.HardSigmoid()` (or another unit) and drop the matching "
                 "½s² from your energy, or use `ep.Euler` or `ep.AdaptiveEuler`."
+            )
+
+
+def require_continuous(owner: str, landscape: Landscape) -> None:
+    """Refuses binary units, which can't move in small steps."""
+    for unit in landscape.leaf_units():
+        if unit.binary:
+            raise ValueError(
+                f"`{owner}` moves states in small steps, but `units` holds `{unit}`, "
+                "whose states are 0 and 1 alone. Sample them by "
+                "`ep.Gibbs(temperature=0.1)`, or go to a minimum, layer by layer, with "
+                "`ep.BlockCoordinate()`."
             )

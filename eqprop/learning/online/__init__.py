@@ -1,0 +1,7 @@
+"""Learning while the states move: plasticity at every step of the nudged phase."""
+
+from ._continual import ContinualEP as ContinualEP
+from ._membrane import MembraneSTDP as MembraneSTDP
+from ._plasticity import AbstractPlasticity as AbstractPlasticity
+from ._rate import RateSTDP as RateSTDP
+from ._symmetric import SymmetricSTDP as SymmetricSTDP

@@ -1,0 +1,37 @@
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Float, PyTree
+
+from ...relaxation import Landscape
+
+
+class AbstractPlasticity(eqx.Module):
+    """What the synapses do while the states move from one step to the next."""
+
+    @abc.abstractmethod
+    def change(
+        self,
+        landscape: Landscape,
+        old: PyTree[Array],
+        new: PyTree[Array],
+        *,
+        weight: Float[Array, " batch"] | None = None,
+    ) -> PyTree[Array]:
+        """One step's $Δ_θ$, with the sign of $∂_θF$: weights follow it downhill.
+
+        **Arguments:**
+
+        - `landscape`: in which the states move, nudged or not.
+        - `old`, `new`: the states before and after the step.
+        - `weight`: one non-negative number for each example of the mean.
+
+        **Returns:**
+
+        A pytree like the landscape's model, with `None` in place of all that isn't an
+        inexact array. It lacks the factor $1/β$.
+
+        **Raises:**
+
+        - `ValueError`: the rule doesn't apply to the landscape's energy.
+        """
