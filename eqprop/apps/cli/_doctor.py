@@ -12,6 +12,7 @@ from ._output import print_json, print_rows
 _EXTRAS = {
     "data": ("pooch", "platformdirs", "requests"),
     "solvers": ("optimistix", "lineax"),
+    "ode": ("diffrax",),
 }
 # Centered nudging errs by O(β²) where the units are smooth (0.3 % here), and float32
 # by its round-off over β.

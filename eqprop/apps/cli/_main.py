@@ -9,6 +9,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 
 from ... import __version__
+from ._check_gradient import check_gradient
 from ._data import fetch_data, list_data
 from ._doctor import doctor
 from ._eval import evaluate_run
@@ -25,6 +26,7 @@ app = App(
 )
 app.command(train, help=train_help())
 app.command(evaluate_run, name="eval")
+app.command(check_gradient)
 _data = App(name="data", help="Lists and downloads data sets.")
 _data.command(list_data, name="list")
 _data.command(fetch_data, name="fetch")
@@ -71,7 +73,7 @@ def _run(argv: Sequence[str]) -> int:
     )
     if "flags" in unparsed:
         return command(*bound.args, **bound.kwargs, flags=flags)
-    if flags and command in (list_data, fetch_data, doctor, evaluate_run):
+    if flags:
         section = next(iter(flags))
         raise ValueError(
             f"`--{section}.…` is a field of a recipe, which only `eqprop train` takes. "

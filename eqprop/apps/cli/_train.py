@@ -46,6 +46,7 @@ def train(
     data_dir: Path | None = None,
     seed: int | None = None,
     epochs: int | None = None,
+    method: str | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     json: bool = False,
@@ -66,6 +67,9 @@ def train(
         Decides the initial weights, the order of the examples and all other chance.
     epochs
         Passes over the training data.
+    method
+        How gradients are estimated: OneSided, Centered, Holomorphic, ContinualEP,
+        ImplicitDifferentiation, ... (short for the fields below `--method.`).
     out
         A new folder for the run; by default runs/PRESET-seedN-K.
     resume
@@ -75,8 +79,9 @@ def train(
     debug
         Show the traceback of an error.
     """
+    from ...training._config import merge
     from ...training._evaluate import check_data
-    from ...training._recipe import build
+    from ...training._recipe import build, method_named
 
     flags = dict(flags or {})
     shorthands = {"seed": seed, "epochs": epochs}
@@ -84,8 +89,17 @@ def train(
     if training:
         below = flags.get("training", {})
         flags["training"] = (below if isinstance(below, dict) else {}) | training
+    if method is not None:
+        flags["method"] = merge(method_named(method), flags.get("method", {}))
     if resume is not None:
-        _require_alone(preset=preset, config=config, seed=seed, out=out, flags=flags)
+        _require_alone(
+            preset=preset,
+            config=config,
+            seed=seed,
+            method=method,
+            out=out,
+            flags={k: v for k, v in flags.items() if method is None or k != "method"},
+        )
         table = _resumed(resume, flags)
     else:
         table = configure(preset, config, flags)

@@ -1,0 +1,124 @@
+"""`eqprop check-gradient`: are a network's gradients right?"""
+
+from pathlib import Path
+from typing import Literal, TYPE_CHECKING
+
+from ..._presets import list_presets
+from ._configure import configure
+from ._output import print_json, print_rows
+from ._progress import warn
+from ._train import with_folder
+
+
+if TYPE_CHECKING:
+    from ...energies import Model
+    from ...training._recipe import Recipe
+
+
+def check_gradient(
+    target: str,
+    /,
+    *,
+    estimators: str | None = None,
+    betas: str = "0.001,0.01,0.1,0.2",
+    reference: Literal["implicit", "bptt", "finite-difference"] = "implicit",
+    examples: int = 16,
+    min_cos: float = 0.9,
+    checkpoint: Literal["last", "best"] = "last",
+    data_dir: Path | None = None,
+    plot: Path | None = None,
+    json: bool = False,
+    debug: bool = False,
+) -> int:
+    """Compares estimators of the gradient with an exact one, in float64.
+
+    Every equilibrium is settled to round-off, so that what is left is the bias of the
+    method. The first examples of the training data are used.
+
+    Parameters
+    ----------
+    target
+        The folder of a run, or the name of a preset (with its initial weights).
+    estimators
+        Names with commas between: OneSided, Centered, Holomorphic, Coupled, Clamped,
+        RecurrentBackprop, BackpropThroughTime. By default those that suit the network.
+    betas
+        Values of β, with commas between.
+    reference
+        The exact gradient: by implicit differentiation, by backpropagation through
+        time, or by finite differences of some entries.
+    examples
+        How many examples.
+    min_cos
+        The check fails (exit 1) if a gradient's cosine to the reference is lower.
+    checkpoint
+        Of a run: the last, or the one of least validation error.
+    data_dir
+        The folder that the data set is in.
+    plot
+        A file for the figure, .png or .svg: bias against β, and the second phase beside
+        backpropagation through time.
+    json
+        Print one JSON object on the standard output.
+    debug
+        Show the traceback of an error.
+    """
+    import jax
+
+    from ._gradient_report import examine
+
+    values = _numbers(betas)
+    if examples < 1:
+        raise ValueError(f"`--examples` is {examples}, but must be at least 1.")
+    recipe, model = _opened(target, checkpoint, data_dir)
+    train = recipe.data().train
+    x, y = train.x[:examples], train.y[:examples]
+    with jax.enable_x64(True):
+        report = examine(model, x, y, estimators, values, reference)
+        problems = report.check.problems(min_cos)
+        if plot is not None:
+            report.save_plot(plot)
+    if json:
+        print_json(report.table() | {"target": target, "problems": problems})
+    else:
+        print_rows([("checked", f"{target}, {len(x)} examples"), *report.rows()])
+        print()
+        for line in report.lines():
+            print(line)
+        print(f"\nverdict: {'failed' if problems else 'passed'}")
+    for problem in problems:
+        warn(f"check failed: {problem}.")
+    return 1 if problems else 0
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < beta < float("inf") for beta in found):
+        raise ValueError(
+            f"`--betas` is {text!r}, but must be positive numbers with commas between, "
+            "as in 0.01,0.1,0.5."
+        )
+    return sorted(found)
+
+
+def _opened(
+    target: str, checkpoint: str, data_dir: Path | None
+) -> "tuple[Recipe, Model]":
+    from ...training import RunDirectory
+    from ...training._load import load
+    from ...training._recipe import build
+
+    if not Path(target).is_dir():
+        if target not in list_presets():
+            raise ValueError(
+                f"`{target}` is neither the folder of a run nor a preset. Presets: "
+                f"{', '.join(list_presets())}."
+            )
+        recipe = build(with_folder(configure(target, None, {}), data_dir))
+        return recipe, recipe.model()
+    run = Path(target)
+    recipe = build(with_folder(RunDirectory.open(run).read_config(), data_dir))
+    return recipe, load(run, checkpoint=checkpoint)
