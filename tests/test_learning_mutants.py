@@ -11,7 +11,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-NUDGING = "learning/nudging/_one_sided.py"
+ONE_SIDED = "learning/nudging/_one_sided.py"
+CENTERED = "learning/nudging/_centered.py"
+RANDOM_SIGN = "learning/nudging/_random_sign.py"
+HELD = "learning/nudging/_clamped.py"
 PHASE = "learning/_phase.py"
 METHOD = "learning/_equilibrium_prop.py"
 UNROLLED = "learning/references/_unrolled.py"
@@ -30,28 +33,32 @@ ERRORS = "test_learning_errors.py -k clamped_refuses or refuses_loops"
 
 # file, what it says, what the mutant says, the tests that must fail
 MUTANTS = [
-    (NUDGING, "share = 0.5 / self.beta", "share = 1.0 / self.beta", CLOSED),
-    (NUDGING, "state, -share)", "state, share)", CLOSED),
-    (NUDGING, "nudge(y, -self.beta)", "nudge(y, 0 * self.beta)", CLOSED),
-    (NUDGING, "state, -1 / beta)", "state, 1 / beta)", CLOSED),
-    (NUDGING, "beta), state, 1 / beta)", "beta), state, 2 / beta)", CLOSED),
-    (NUDGING, "nudge(y, beta)", "nudge(y, 2 * beta)", CLOSED),
-    (NUDGING, "self.beta * self.sign(key)", "self.beta", SIGNS),
-    (NUDGING, "jax.random.bernoulli(key)", "jax.random.bernoulli(key, 0.6)", SIGNS),
-    (NUDGING, "Phase(landscape, state, -1.0)", "Phase(landscape, state, 1.0)", CLAMPED),
-    (NUDGING, "landscape.clamp(landscape.energy_fn.output, y)", "landscape", CLAMPED),
-    (NUDGING, "Readout | CrossEntropy)", "Readout)", ERRORS),
-    (NUDGING, "Readout | CrossEntropy)", "CrossEntropy)", ERRORS),
-    (PHASE, "scape.y, scape.beta,", "scape.y, None,", READOUT),
+    (CENTERED, "share = 0.5 / self.beta", "share = 1.0 / self.beta", CLOSED),
+    (CENTERED, "state, -share)", "state, share)", CLOSED),
+    (CENTERED, "nudge(y, -self.beta)", "nudge(y, 0 * self.beta)", CLOSED),
+    (ONE_SIDED, "state, -1 / beta)", "state, 1 / beta)", CLOSED),
+    (ONE_SIDED, "beta), state, 1 / beta)", "beta), state, 2 / beta)", CLOSED),
+    (ONE_SIDED, "nudge(y, beta)", "nudge(y, 2 * beta)", CLOSED),
+    (RANDOM_SIGN, "self.beta * self.sign(key)", "self.beta", SIGNS),
+    (RANDOM_SIGN, "jax.random.bernoulli(key)", "jax.random.bernoulli(key, 0.6)", SIGNS),
+    (HELD, "Phase(landscape, state, -1.0)", "Phase(landscape, state, 1.0)", CLAMPED),
+    (HELD, "landscape.clamp(landscape.energy_fn.output, y)", "landscape", CLAMPED),
+    (
+        HELD,
+        "any(map(eqx.is_inexact_array, jax.tree.leaves(model.cost)))",
+        "False",
+        ERRORS,
+    ),
+    (PHASE, "                scape.beta,", "                None,", READOUT),
     (PHASE, "energy + scape.beta *", "energy - scape.beta *", READOUT),
     (PHASE, "phases[k].weight * batch_mean", "batch_mean", CLOSED),
     (PHASE, "id(leaf) for leaf in leaves", "0 for leaf in leaves", CONTRAST),
     (PHASE, "return jnp.mean(values)", "return jnp.sum(values)", CLOSED),
     (PHASE, "jnp.sum(weight * values) /", "jnp.sum(values) /", BATCH),
-    (PHASE, "jnp.where(total > 0, total, 1)", "total", PADDING),
+    (PHASE, "jnp.where(total == 0, 1, total)", "total", PADDING),
     (METHOD, "solver, p.state, key", "solver, None, key", ORIGINAL),
     (METHOD, "self.solver, state0", "self.solver, None", OUTCOMES),
-    (METHOD, "relaxed, weight=weight)", "relaxed)", BATCH),
+    (METHOD, "contrast_grad(phases, weight=weight)", "contrast_grad(phases)", BATCH),
     (METHOD, "free.state, y), weight)", "free.state, y), None)", BATCH),
     (METHOD, "is None else self.nudged_solver", "is None else self.solver", OUTCOMES),
     (METHOD, "Outcome(cost, free, nudged)", "Outcome(cost, free)", OUTCOMES),
@@ -65,6 +72,171 @@ MUTANTS = [
         "energy + self.beta *",
         "energy - self.beta *",
         CLOSED,
+    ),
+]
+
+ADJOINT = "test_adjoint.py -k downstream and centered"
+SCALE = "test_adjoint.py -k scale_of_the_cotangent and centered"
+CIRCLE = "test_holomorphic.py -k closed_form"
+COUPLED = "test_coupled.py -k closed_form"
+LINEAR = "test_references_linear.py"
+IMPLICIT = "test_references_implicit.py"
+SERIES = "test_references_series.py -k unrolled_steps"
+ONLINE = "test_online.py"
+ODE = "test_leaky_integrator.py"
+CHECKS = "test_diagnostics.py"
+CLAIMS = "test_claims.py"
+
+# The same for the gradients' references, the other rules, and the diagnostics.
+MUTANTS += [
+    (
+        HELD,
+        'isinstance(holdable_cost("Clamped", landscape, y), CrossEntropy)',
+        'holdable_cost("Clamped", landscape, y) is None',
+        ERRORS,
+    ),
+    (METHOD, "factor = largest * jnp.sum(weight)", "factor = largest", ADJOINT),
+    (METHOD, "model=parts[0], x=parts[1])", "model=parts[0])", ADJOINT),
+    ("learning/_adjoint.py", "target = flat / ", "target = flat * ", SCALE),
+    ("learning/_adjoint.py", "jnp.sum(y * output)", "-jnp.sum(y * output)", ADJOINT),
+    ("learning/nudging/_holomorphic.py", "2 / (n * beta)", "1 / (n * beta)", CIRCLE),
+    ("learning/nudging/_holomorphic.py", "range(n // 2 + 1)", "range(n // 2)", CIRCLE),
+    ("learning/nudging/_holomorphic.py", "2j * cmath.pi", "1j * cmath.pi", CIRCLE),
+    ("learning/nudging/_coupled.py", "o - self.eta", "o + self.eta", COUPLED),
+    (
+        "learning/nudging/_coupled.py",
+        "landscape.project(wanted.hold(state))",
+        "wanted.hold(state)",
+        "test_coupled.py -k held_where",
+    ),
+    (HELD, "isinstance(model.cost, Overlap)", "False", "test_coupled.py -k claimed"),
+    (
+        "energies/interactions/_dense.py",
+        "jnp.dot(",
+        "jnp.vdot(",
+        "test_relaxation_complex.py -k closed_form",
+    ),
+    (
+        "relaxation/_analytic.py",
+        '"conj", "sign", "max",',
+        '"sign",',
+        "test_relaxation_complex.py -k analytic",
+    ),
+    ("learning/references/_implicit.py", "c / size)", "c)", f"{LINEAR} -k curved"),
+    (
+        "learning/references/_implicit.py",
+        "jnp.where(converged, scale, jnp.nan)",
+        "scale",
+        f"{LINEAR} -k inverted",
+    ),
+    (
+        "learning/references/_implicit.py",
+        "jnp.maximum(residual, noise)",
+        "residual",
+        f"{LINEAR} -k nearly",
+    ),
+    (
+        "learning/references/_implicit.py",
+        "return unit.activate(drive)",
+        "return drive",
+        f"{IMPLICIT} -k saturated",
+    ),
+    (
+        "learning/references/_linear.py",
+        "v - self.slope(self.feedback(v))",
+        "v + self.slope(self.feedback(v))",
+        f"{IMPLICIT} -k numpy",
+    ),
+    (
+        "learning/references/_adjoint_gradient.py",
+        "state, y), weight)",
+        "state, y), None)",
+        f"{LINEAR} -k padding",
+    ),
+    (
+        "learning/references/_recurrent_backprop.py",
+        "_Series(back(series.term), total,",
+        "_Series(back(series.term), series.total,",
+        SERIES,
+    ),
+    (
+        UNROLLED,
+        "state, _ = steps(landscape, carry, last)",
+        "state, _ = steps(landscape, carry, last - 1)",
+        SERIES,
+    ),
+    (
+        "learning/online/_continual.py",
+        "share = method.rate / beta",
+        "share = method.rate",
+        f"{ONLINE} -k numpy and symm",
+    ),
+    (
+        "learning/online/_continual.py",
+        "p - share.astype",
+        "p + share.astype",
+        f"{ONLINE} -k numpy and symm",
+    ),
+    (
+        "learning/online/_continual.py",
+        "return batch_mean(beta * at(params)",
+        "return 0 * batch_mean(beta * at(params)",
+        f"{ONLINE} -k readout",
+    ),
+    (
+        "learning/online/_symmetric.py",
+        "Phase(landscape, old, -1.0)",
+        "Phase(landscape, old, 0.0)",
+        f"{ONLINE} -k telescopes and chain",
+    ),
+    (
+        "learning/online/_presynaptic.py",
+        "held = read(rates, old)",
+        "held = read(rates, new)",
+        f"{ONLINE} -k sums and lateral",
+    ),
+    (
+        "learning/online/_presynaptic.py",
+        "sides if both_ways else sides[-1:]",
+        "sides if both_ways else sides[:1]",
+        f"{ONLINE} -k numpy and one",
+    ),
+    (
+        "relaxation/_single.py",
+        "lambda a: a[0], moves",
+        "lambda a: 0.9 * a[0], moves",
+        f"{ODE} -k matrix",
+    ),
+    (
+        "relaxation/_diffrax.py",
+        "found.ts[-1] >= method.max_time",
+        "found.ts[-1] < method.max_time",
+        f"{ODE} -k reported",
+    ),
+    ("diagnostics/_compare.py", "norm(g - r)", "norm(g + r)", f"{CHECKS} -k likeness"),
+    (
+        "diagnostics/_finite_difference.py",
+        "/ (2 * h)",
+        "/ h",
+        f"{CHECKS} -k finite_differences and two",
+    ),
+    (
+        "diagnostics/_curvature.py",
+        "1 / jnp.where(largest",
+        "jnp.where(largest",
+        f"{CHECKS} -k quadratic_energy",
+    ),
+    (
+        "diagnostics/_updates.py",
+        "(a - b) / beta",
+        "(a + b) / beta",
+        f"{CHECKS} -k passes_through and skips",
+    ),
+    (
+        "relaxation/solvers/_euler.py",
+        "s + per_example(self.step_size, s) * f",
+        "s + 2 * per_example(self.step_size, s) * f",
+        f"{CLAIMS} -k descent",
     ),
 ]
 
