@@ -118,10 +118,6 @@ def test_small_nudges_give_the_gradient_of_the_expected_cost(six):
 CONTINUOUS = {
     "two binary units": ([ep.Binary()], ep.Gibbs(T, max_steps=15)),
     "walls, Langevin": ([ep.HardSigmoid()], ep.Langevin(T, 0.02, max_steps=150)),
-    "walls, Metropolis": (
-        [ep.HardSigmoid()],
-        ep.MetropolisLangevin(T, 0.1, max_steps=60),
-    ),
     "binary and linear": ([ep.Binary(), ep.Linear()], ep.Gibbs(T, max_steps=15)),
 }
 

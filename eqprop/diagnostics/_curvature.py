@@ -96,6 +96,7 @@ def _functions(
 
     def cost(flat):
         assert isinstance(model, Model)
+        assert y is not None
         return model.cost(model.energy.output(unravel(flat)), y)
 
     return energy, cost

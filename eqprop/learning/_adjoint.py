@@ -27,19 +27,20 @@ def settle(
     return eqx.tree_at(lambda e: e.state, fixed, free.state)
 
 
-def _free_phase(energy, x, method, state0, key, throw) -> Equilibrium:
+def _free_phase(energy_and_x, method, state0, key, throw) -> Equilibrium:
+    energy, x = energy_and_x
     landscape = Landscape(energy, x)
     return relax(landscape, method.free_solver(), state0, key=key, throw=throw)
 
 
 @eqx.filter_custom_vjp
 def _settle(energy_and_x, method, state0, key, throw):
-    return _free_phase(*energy_and_x, method, state0, key, throw)
+    return _free_phase(energy_and_x, method, state0, key, throw)
 
 
 @_settle.def_fwd
 def _settle_forward(perturbed, energy_and_x, method, state0, key, throw):
-    free = _free_phase(*energy_and_x, method, state0, key, throw)
+    free = _free_phase(energy_and_x, method, state0, key, throw)
     return free, free
 
 
@@ -92,7 +93,7 @@ def scaled_overlap(
     flat = jax.vmap(lambda g: ravel_pytree(g)[0])(cotangent)
     scale = jnp.max(jnp.abs(flat), axis=1)
     target = flat / jnp.where(scale == 0, 1, scale)[:, None]
-    model = Model(WholeState(landscape.model), Overlap())
+    model = Model(WholeState(landscape.energy_fn), Overlap())
     return Landscape(model, landscape.x), target, scale
 
 
@@ -100,6 +101,9 @@ class WholeState(AbstractEnergy):
     """An energy whose output is all of its state, in one row."""
 
     energy: AbstractEnergy
+
+    def __init__(self, energy: AbstractEnergy):
+        self.energy = energy
 
     @property
     def units(self):

@@ -19,9 +19,9 @@ import numpy as np
 import eqprop as ep
 
 
-BETAS = (0.5, 0.05)
+BETAS = (0.1, 0.01)
 SOLVER = ep.Euler(step_size=0.1)
-STEPS = 450
+STEPS = 300
 # How far the first phase starts from its end, as a share of the way to the state that
 # another input had left behind.
 STARTS = (0.0, *(float(a) for a in np.geomspace(1e-4, 1, 9)))
@@ -29,19 +29,18 @@ SETTLING = ep.Euler(0.4, max_steps=3000, stop=ep.Tolerance(1e-15), certify=1e-12
 
 
 class Found(NamedTuple):
-    """`states` is the run from the other input's state, β the first of them: one array
-    a layer, `[step, unit]`. `course` holds its running sums of weight changes, over the
-    second phase and over both, `[step, parameter]`, and `sums` the ends of such runs
-    for every β and start. `exact` is minus the cost's gradient, by finite differences;
-    `hebbian` the two snapshots' products of activities, by hand. `forces` are nudged
-    and free ones at random states, one array a layer, with `pull` that of the cost."""
+    """`states` is the run from the other input's state with the first β, one array a
+    layer, `[step, unit]`; `settled` the ends of its phases by two relaxations. `sums`
+    of weight changes are `[β, start, parameter]`; `exact` is minus the cost's gradient,
+    by finite differences. `hebbian` are differences of products of activities, by
+    hand: of the ends of the phases, and of the first phase's end and start. `forces`
+    are those at random states, nudged and free, by layers; `pull` is the cost's."""
 
     states: list[np.ndarray]
-    relaxed: list[np.ndarray]
-    course: dict[str, np.ndarray]
+    settled: list[list[np.ndarray]]
     sums: dict[str, np.ndarray]
     exact: np.ndarray
-    hebbian: np.ndarray
+    hebbian: tuple[np.ndarray, np.ndarray]
     forces: list[tuple[np.ndarray, np.ndarray]]
     pull: np.ndarray
 
@@ -75,15 +74,17 @@ def between(a, b, share: float):
     return jax.tree.map(lambda p, q: p + share * (q - p), a, b)
 
 
-def hebbian(energy: ep.Hopfield, free, nudged, x) -> np.ndarray:
-    """Anti-Hebbian at the end of the first phase, Hebbian at the end of the second."""
+def hebbian(x, before, after) -> np.ndarray:
+    """The product of both activities at each synapse after, minus that before."""
 
     def products(state):
+        found = []
         rates = [1 / (1 + np.exp(-4 * (np.asarray(u)[0] - 0.5))) for u in (x, *state)]
         for below, above in zip(rates[:-1], rates[1:], strict=True):
-            yield from (np.outer(below, above).ravel(), above)
+            found += [np.outer(below, above).ravel(), above]
+        return np.concatenate(found)
 
-    return np.concatenate([*products(nudged)]) - np.concatenate([*products(free)])
+    return (products(after) - products(before)) / BETAS[0]
 
 
 def measure() -> Found:
@@ -99,54 +100,85 @@ def measure() -> Found:
     other = ep.relax(ep.Landscape(model, 1 - x), SETTLING).state
     free = ep.relax(landscape, SETTLING).state
     nudged = ep.relax(landscape.nudge(y, BETAS[0]), SETTLING, free).state
-    sums = {"second phase": [], "both phases": []}
-    for beta in BETAS:
-        betas = jnp.asarray(np.repeat([0.0, beta], STEPS))
-        for share in STARTS:
-            start = between(free, other, share)
-            states, change = both_phases(landscape, y, start, betas)
-            changes = row(change, (2 * STEPS,)) / beta
-            course = {"both phases": np.cumsum(changes, axis=0)}
-            changes[:STEPS] = 0
-            course["second phase"] = np.cumsum(changes, axis=0)
-            for when, rows in sums.items():
-                rows.append(course[when][-1])
-            if beta == BETAS[0] and share == STARTS[-1]:
-                shown = [np.asarray(s)[:, 0] for s in states], course
+    runs = [every_start(landscape, y, free, other, beta) for beta in BETAS]
     rng = np.random.default_rng(0)
     anywhere = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape)), free)
     scapes = (landscape.nudge(y, BETAS[0]), landscape)
     forces = [[np.asarray(f)[0] for f in s.force(anywhere)] for s in scapes]
     exact, _ = ep.diagnostics.finite_difference(model, x, y, SETTLING, entries=1000)
     return Found(
-        shown[0],
-        [np.asarray(s)[0] for s in (*free, *nudged)],
-        shown[1],
-        {w: np.reshape(r, (len(BETAS), len(STARTS), -1)) for w, r in sums.items()},
+        runs[0][0],
+        [[np.asarray(s)[0] for s in state] for state in (free, nudged)],
+        {when: np.stack([sums[when] for _, sums in runs]) for when in runs[0][1]},
         row(exact),
-        hebbian(energy, free, nudged, x) / BETAS[0],
+        (hebbian(x, free, nudged), hebbian(x, other, free)),
         list(zip(*forces, strict=True)),
         BETAS[0] * np.asarray(y - anywhere[-1])[0],
     )
 
 
+def every_start(landscape: ep.Landscape, y, free, other, beta: float):
+    """The last run's states, and of all of them the changes summed over the second
+    phase and over both."""
+    betas = jnp.asarray(np.repeat([0.0, beta], STEPS))
+    sums = {"second phase": [], "both phases": []}
+    for share in STARTS:
+        start = jax.tree.map(lambda p, q, a=share: p + a * (q - p), free, other)
+        states, change = both_phases(landscape, y, start, betas)
+        changes = row(change, (2 * STEPS,)) / beta
+        sums["second phase"].append(changes[STEPS:].sum(axis=0))
+        sums["both phases"].append(changes.sum(axis=0))
+    return [np.asarray(s)[:, 0] for s in states], sums
+
+
 def draw(found: Found, path: str) -> None:
-    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.5), layout="constrained")
-    ends = slice(STEPS - 150, STEPS + 150)
-    axes[0].plot(found.states[0])
+    figure, axes = plt.subplots(
+        1, 3, figsize=(11.5, 3.5), width_ratios=(1.2, 1, 1), layout="constrained"
+    )
+    draw_run(found, axes[0])
+    exact = found.exact / np.linalg.norm(found.exact)
+    axes[1].plot([-0.55, 0.4], [-0.55, 0.4], color="0.7", lw=1)
+    for (when, sums), style in zip(found.sums.items(), ("C0o", "C3x"), strict=True):
+        along = sums[0, -1] / np.linalg.norm(sums[0, -1])
+        axes[1].plot(exact, along, style, mfc="none", label=f"on in {when}")
+        for beta, cosines, line in zip(BETAS, found.cosines(when), "-:", strict=True):
+            name = f"{when}, β = {beta:g}"
+            axes[2].semilogx(STARTS[1:], cosines[1:], style + line, ms=5, mfc="none")
+            axes[2].lines[-1].set_label(name)
+    axes[1].set(xlabel="minus gradient of the cost", ylabel="sum of the rule")
+    axes[1].set_title("each parameter, scaled to norm 1")
+    axes[1].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[2].set(xlabel="start's distance from equilibrium", ylim=(0, 1.05))
+    axes[2].set_title("cosine to minus the gradient")
+    axes[2].legend(frameon=False, fontsize=8, loc="lower left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def draw_run(found: Found, axis) -> None:
+    """Every unit's state through both phases."""
+    time = 0.1 * np.arange(1, 2 * STEPS + 1)
+    shown = time < 1.7 * time[STEPS]
+    for k, (layer, style) in enumerate(zip(found.states, ("-", "--"), strict=True)):
+        lines = axis.plot(time[shown], layer[shown], style, color=f"C{k}", lw=1.2)
+        lines[0].set_label(("hidden units", "output units")[k])
+    axis.axvspan(time[STEPS], time[shown][-1], color="tab:orange", alpha=0.12, lw=0)
+    axis.set(xlabel="time (time constants)", title="one run, a new input at time 0")
+    axis.set(xlim=(0, time[shown][-1]), ylim=(-0.2, 1.05))
+    axis.text(0.5 * time[STEPS], 1.0, "first phase\nβ = 0", ha="center", va="top")
+    place = 1.35 * time[STEPS], 1.0
+    axis.text(*place, f"second phase\nβ = {BETAS[0]}", ha="center", va="top")
+    axis.legend(frameon=False, loc=(0.2, 0.45), fontsize=8)
 
 
 def main(path: str) -> None:
     jax.config.update("jax_enable_x64", True)
     found = measure()
     draw(found, path)
-    np.set_printoptions(precision=6, suppress=True, linewidth=120)
     for when in found.sums:
-        print(when, found.cosines(when))
-    print(found.exact[:8]); print(found.sums["both phases"][0,-1,:8])
-    print(np.abs(found.hebbian-found.sums["second phase"][0,-1]).max())
+        for beta, cosines in zip(BETAS, found.cosines(when), strict=True):
+            print(f"plasticity on in {when}, β = {beta:g}: cosine", end="")
+            print(f" {cosines[0]:.4f} from equilibrium, {cosines[-1]:.4f} from afar")
 
 
 if __name__ == "__main__":

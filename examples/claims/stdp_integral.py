@@ -123,7 +123,9 @@ def measure() -> Found:
                     course[path, name] = sums
     shape = (len(PATHS), len(STEP_SIZES), -1)
     two_phases = ep.EquilibriumProp(ep.OneSided(BETA), SETTLING)
-    online = ep.ContinualEP(BETA, SETTLING, ep.Euler(STEP_SIZES[SHOWN], max_steps=STEPS))
+    online = ep.ContinualEP(
+        BETA, SETTLING, ep.Euler(STEP_SIZES[SHOWN], max_steps=STEPS)
+    )
     return Found(
         course,
         {name: np.reshape(rows, shape) for name, rows in ends.items()},
@@ -164,7 +166,7 @@ def draw(found: Found, path: str) -> None:
         axes[2].loglog(STEP_SIZES, gaps, style, ms=5, label=rule)
     axes[2].set_xticks(STEP_SIZES, labels=[f"{e:g}" for e in STEP_SIZES])
     axes[2].minorticks_off()
-    axes[2].set(xlabel="step size ε", title="relative gap, constant nudge")
+    axes[2].set(xlabel="step size ε", title="gap to the contrast, constant nudge")
     axes[2].legend(frameon=False, fontsize=8, loc="center left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
