@@ -57,6 +57,21 @@ ROWS = [
         "ContinualEP, moving weights",
         "--method ContinualEP --method.beta 0.2 --method.rate 0.003",
     ),
+    Row(
+        "StochasticEP, Langevin",
+        "--method StochasticEP --method.nudging.type Centered "
+        "--method.nudging.beta 0.2 --method.samples 10 --method.sampler.type Langevin "
+        "--method.sampler.temperature 0.001 --method.sampler.step_size 0.3 "
+        "--method.sampler.max_steps 20",
+    ),
+    Row(
+        "StochasticEP, Gibbs",
+        "--method StochasticEP --method.nudging.type Centered "
+        "--method.nudging.beta 0.5 --method.samples 10 --method.sampler.type Gibbs "
+        "--method.sampler.temperature 0.05 --method.sampler.max_steps 10 "
+        "--energy.unit.type Binary",
+        "binary",
+    ),
     Row("ImplicitDifferentiation", "--method ImplicitDifferentiation"),
     Row("RecurrentBackprop", "--method RecurrentBackprop"),
     Row("BackpropThroughTime", "--method BackpropThroughTime"),

@@ -17,6 +17,7 @@ from eqprop import data, energies, learning, relaxation
 from eqprop._presets import list_presets, read_preset
 from eqprop.data import GivenOrder, idx_folder, InOrder, Shuffled
 from eqprop.energies import (
+    Binary,
     ClippedReLU,
     CrossEntropy,
     FanInUniform,
@@ -38,13 +39,20 @@ from eqprop.learning import (
     Centered,
     Clamped,
     ConjugateGradient,
+    ContinualEP,
+    Coupled,
     DenseLU,
     EquilibriumProp,
     GMRES,
+    Holomorphic,
     ImplicitDifferentiation,
+    MembraneSTDP,
     OneSided,
     RandomSign,
+    RateSTDP,
     RecurrentBackprop,
+    StochasticEP,
+    SymmetricSTDP,
 )
 from eqprop.relaxation import (
     AbstractSolver,
@@ -52,6 +60,9 @@ from eqprop.relaxation import (
     BlockCoordinate,
     Euler,
     FixedPoint,
+    Gibbs,
+    Langevin,
+    MetropolisLangevin,
     Tolerance,
 )
 from eqprop.training import (
@@ -85,6 +96,13 @@ PARTS = [
     *(ImplicitDifferentiation(), ImplicitDifferentiation(Euler(), GMRES(1e-6, 30))),
     *(DenseLU(), GMRES(), ConjugateGradient(), ConjugateGradient(1e-8, max_steps=9)),
     *(RecurrentBackprop(), RecurrentBackprop(Euler(), 7, Tolerance(), 1e-3)),
+    *(Binary(), Gibbs(0.1), Gibbs(0.3, max_steps=7), Langevin(0.1)),
+    *(Langevin(0.2, 0.05, max_steps=9), MetropolisLangevin(0.1, 0.02, max_steps=9)),
+    *(Holomorphic(0.4), Holomorphic(0.1, points=6), Coupled(0.2)),
+    *(SymmetricSTDP(), RateSTDP(), RateSTDP(both_ways=True), MembraneSTDP()),
+    *(ContinualEP(0.2), ContinualEP(0.5, Euler(), plasticity=RateSTDP(), rate=0.01)),
+    StochasticEP(Centered(0.2), Gibbs(0.1)),
+    StochasticEP(Clamped(), Langevin(0.1), FixedPoint(), 3, thinning=2, chains=4),
     EquilibriumProp(Centered(0.2)),
     EquilibriumProp(OneSided(0.3), Euler(), FixedPoint(stop=Tolerance())),
     *(Constant(), Cosine(), Cosine(0.01), Exponential(), Exponential(0.95)),

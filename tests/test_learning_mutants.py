@@ -86,6 +86,7 @@ ONLINE = "test_online.py"
 ODE = "test_leaky_integrator.py"
 CHECKS = "test_diagnostics.py"
 CLAIMS = "test_claims.py"
+SAMPLERS = "test_samplers.py"
 
 # The same for the gradients' references, the other rules, and the diagnostics.
 MUTANTS += [
@@ -237,6 +238,54 @@ MUTANTS += [
         "s + per_example(self.step_size, s) * f",
         "s + 2 * per_example(self.step_size, s) * f",
         f"{CLAIMS} -k descent",
+    ),
+    (
+        "relaxation/samplers/_gibbs.py",
+        "sigmoid(d / self.temperature)",
+        "sigmoid(d)",
+        f"{SAMPLERS} -k visits and nudged",
+    ),
+    (
+        "relaxation/samplers/_gibbs.py",
+        "return Landscape(landscape.model, landscape.x, held=landscape.held).blocks()",
+        "return landscape.blocks()",
+        f"{SAMPLERS} -k nothing_but",
+    ),
+    (
+        "relaxation/samplers/_langevin.py",
+        "jnp.sqrt(2 * self.step_size",
+        "jnp.sqrt(self.step_size",
+        f"{SAMPLERS} -k covariance",
+    ),
+    (
+        "relaxation/samplers/_langevin.py",
+        "flatten(landscape.project(moved))",
+        "flatten(moved)",
+        f"{SAMPLERS} -k becomes_euler",
+    ),
+    (
+        "relaxation/samplers/_metropolis.py",
+        "[s, *(2 * wall - s for wall in walls(unit) if math.isfinite(wall))]",
+        "[s]",
+        f"{SAMPLERS} -k MALA",
+    ),
+    (
+        "relaxation/_landscape.py",
+        "self._nudge(self._halfway(state))",
+        "self._nudge(state)",
+        f"{SAMPLERS} -k visits and nudged",
+    ),
+    (
+        "learning/_stochastic.py",
+        "m + (v - m) / (k + 1)",
+        "m + (v - m) / (k + 2)",
+        "test_stochastic.py -k weight",
+    ),
+    (
+        "learning/_stochastic.py",
+        "jnp.where(k == 0, burn_in, 0)",
+        "0",
+        "test_stochastic.py -k falls or outcome",
     ),
 ]
 

@@ -48,6 +48,7 @@ def plot_bias(bias: Mapping[str, Bias]) -> "Figure":
                 )
     for axes, title in ((left, "relative error"), (right, "1 − cosine")):
         axes.set(xscale="log", yscale="log", xlabel="nudge β", ylabel=title)
+        axes.tick_params(axis="x", which="minor", labelbottom=False)
     left.legend(frameon=False, fontsize=8)
     return figure
 
