@@ -1,6 +1,7 @@
 __version__: str
 
 from . import data as data, diagnostics as diagnostics, training as training
+from .apps import plots as plots
 from .energies import (
     AbstractCost as AbstractCost,
     AbstractEnergy as AbstractEnergy,

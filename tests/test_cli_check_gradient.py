@@ -76,6 +76,8 @@ def test_a_preset_is_checked_and_drawn(
         (["digits", "--betas", "0.1,-1"], "`--betas` is '0.1,-1'"),
         (["digits", "--betas", "much"], "must be positive numbers with commas"),
         (["digits", "--examples", "0"], "`--examples` is 0"),
+        (["digits", "--plot", "check.txt"], "its name must end with one of"),
+        (["digits", "--plot", "no/such/check.png"], "There is no folder"),
         (["digits", "--estimators", "Centred"], "names `Centred`, but there are"),
         (["digits", "--method.nudging.beta", "1"], "which only `eqprop train` takes"),
         (

@@ -65,9 +65,12 @@ def check_gradient(
     """
     import jax
 
+    from ..plots import require_figure_file
     from ._gradient_report import examine
 
     values = _numbers(betas)
+    if plot is not None:
+        require_figure_file(plot)
     if examples < 1:
         raise ValueError(f"`--examples` is {examples}, but must be at least 1.")
     recipe, model = _opened(target, checkpoint, data_dir)

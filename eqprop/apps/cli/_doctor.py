@@ -13,6 +13,7 @@ _EXTRAS = {
     "data": ("pooch", "platformdirs", "requests"),
     "solvers": ("optimistix", "lineax"),
     "ode": ("diffrax",),
+    "plot": ("matplotlib",),
 }
 # Centered nudging errs by O(β²) where the units are smooth (0.3 % here), and float32
 # by its round-off over β.

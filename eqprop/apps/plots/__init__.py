@@ -4,3 +4,4 @@ from ._gradients import (
     plot_bias as plot_bias,
     plot_descending_updates as plot_descending_updates,
 )
+from ._style import require_figure_file as require_figure_file
