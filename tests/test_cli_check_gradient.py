@@ -32,7 +32,9 @@ def test_a_run_is_checked(run: Path, capsys: pytest.CaptureFixture[str]):
     assert found["converged"] == 1
     assert found["problems"] == []
     estimators = found["estimators"]
-    assert set(estimators) == {"OneSided", "Centered", "RecurrentBackprop"}
+    assert set(estimators) == {
+        *("OneSided", "Centered", "RecurrentBackprop", "as trained")
+    }
     # The tests of the estimators derive these orders; here they must come through.
     assert estimators["OneSided"]["order"] == pytest.approx(1, abs=0.05)
     assert estimators["Centered"]["order"] == pytest.approx(2, abs=0.05)

@@ -237,7 +237,7 @@ MUTANTS += [
         "relaxation/solvers/_euler.py",
         "s + per_example(self.step_size, s) * f",
         "s + 2 * per_example(self.step_size, s) * f",
-        f"{CLAIMS} -k descent",
+        f"{CLAIMS} -k falls_at",
     ),
     (
         "relaxation/samplers/_gibbs.py",
@@ -293,7 +293,7 @@ MUTANTS += [
 @pytest.mark.long
 @pytest.mark.parametrize("file, says, mutant, tests", MUTANTS)
 def test_the_tests_kill_the_mutant(file, says, mutant, tests, tmp_path):
-    for folder in ("eqprop", "tests"):
+    for folder in ("eqprop", "tests", "examples"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder)
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     target = tmp_path / "eqprop" / file

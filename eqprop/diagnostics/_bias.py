@@ -110,7 +110,8 @@ def measure_bias(
 
 @eqx.filter_jit
 def estimate(method, model, x, y) -> tuple[Outcome, Model]:
-    return method.value_and_grad(model, x, y)
+    # The key is for methods that draw; one for all, so that a check is repeatable.
+    return method.value_and_grad(model, x, y, key=jax.random.key(0))
 
 
 def _most_changed(

@@ -47,7 +47,8 @@ def descending_updates(
 
     Not only the sums agree, which is theorem 1: the nudged relaxation passes through
     the terms of the backward pass in its order (Ernoult et al. 2019). The dynamics is
-    that of [`eqprop.FixedPoint`][], and the state must be its equilibrium.
+    that of [`eqprop.FixedPoint`][], and the state must be its equilibrium. Takes memory
+    for every parameter at every step, twice.
 
     **Arguments:**
 

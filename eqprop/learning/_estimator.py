@@ -124,7 +124,8 @@ class AbstractEstimator(eqx.Module):
         - `state0`: where to start, by default at rest; not differentiated.
         - `key`: a JAX random key, for methods that draw.
         - `throw`: whether to raise when an example doesn't settle, in the free phase
-            or in those of the backward pass.
+            or in those of the backward pass. A solver without tolerance promises no
+            more than its steps: to be told, give it `stop=ep.Tolerance()`.
 
         **Raises:**
 

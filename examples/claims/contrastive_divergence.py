@@ -24,13 +24,15 @@ from jax.flatten_util import ravel_pytree
 import eqprop as ep
 
 
+X = np.asarray([[1.0, 0.2], [0.3, 0.9], [0.5, 0.5]])
+Y = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 INPUTS, HIDDEN, OUTPUTS = 2, 3, 2
 T = 1.0
 BETA = 0.5
 BETAS = (0.5, 0.25, 0.125, 0.0625)
 SWEEPS = (1, 2, 3, 5, 8, 13, 21, 34)
 METHOD = ep.StochasticEP(
-    ep.OneSided(BETA), ep.Gibbs(T, max_steps=30), samples=300, chains=240
+    ep.OneSided(BETA), ep.Gibbs(T, max_steps=30), samples=300, chains=120
 )
 
 
@@ -53,14 +55,9 @@ class Found(NamedTuple):
 
 def network() -> ep.Model:
     rng = np.random.default_rng(3)
-    layers = [
-        ep.Layer("h", ep.Binary(), (HIDDEN,)),
-        ep.Layer("output", ep.Binary(), (OUTPUTS,)),
-    ]
-    shapes = {
-        ("input", "h"): (INPUTS, HIDDEN),
-        ("h", "output"): (HIDDEN, OUTPUTS),
-    }
+    sizes = {"h": HIDDEN, "output": OUTPUTS}
+    layers = [ep.Layer(name, ep.Binary(), (n,)) for name, n in sizes.items()]
+    shapes = {("input", "h"): (INPUTS, HIDDEN), ("h", "output"): (HIDDEN, OUTPUTS)}
     edges = [
         ep.Edge(names, ep.Dense(jnp.asarray(rng.normal(scale=2.0, size=shape))))
         for names, shape in shapes.items()
@@ -69,10 +66,6 @@ def network() -> ep.Model:
         bias = jnp.asarray(rng.normal(scale=0.5, size=layer.shape))
         edges.append(ep.Edge((layer.name,), ep.Bias(bias)))
     return ep.Model(ep.Network(layers, edges), ep.SquaredError())
-
-
-X = np.asarray([[1.0, 0.2], [0.3, 0.9], [0.5, 0.5]])
-Y = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 
 
 def all_states(count: int) -> np.ndarray:
@@ -137,20 +130,17 @@ def boltzmann(e):
 
 def contrastive_divergence(e):
     """After each number of sweeps from the target on."""
-    return clamped(e) - swept(e, clamped(e))
+    return clamped(e)[None] - swept(e, clamped(e))
 
 
 def nudged_by(beta: float) -> Callable:
     return lambda e: (stationary(e + beta * costs()) - stationary(e)) / beta
 
 
-def centered(beta: float) -> Callable:
-    return lambda e: 0.5 * (nudged_by(beta)(e) + nudged_by(-beta)(e))
-
-
 def brief(e):
     """After each number of nudged sweeps from the free distribution on."""
-    return (swept(e + BETA * costs(), stationary(e)) - stationary(e)) / BETA
+    free = stationary(e)
+    return (swept(e + BETA * costs(), free) - free[None]) / BETA
 
 
 # The rules' objectives, for each example.
@@ -201,15 +191,15 @@ def enumerate_all():
         )
         return (up - down) / 2e-5
 
-    nudged = {
-        "one-sided": [update(nudged_by(beta), start) for beta in BETAS],
-        "centered": [update(centered(beta), start) for beta in BETAS],
-    }
+    up, down = (
+        jax.vmap(lambda beta: update(nudged_by(beta), start))(sign * jnp.asarray(BETAS))
+        for sign in (1, -1)
+    )
     return (
         *both({"Boltzmann": boltzmann, "EP": nudged_by(BETA)}),
         {"Boltzmann": differences(surprise), "EP": differences(gain)},
         *both({"Boltzmann": contrastive_divergence, "EP": brief}),
-        {name: jnp.stack(rows) for name, rows in nudged.items()},
+        {"one-sided": up, "centered": (up + down) / 2},
         differences(mean_cost),
     )
 

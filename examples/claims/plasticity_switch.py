@@ -74,6 +74,13 @@ def between(a, b, share: float):
     return jax.tree.map(lambda p, q: p + share * (q - p), a, b)
 
 
+@eqx.filter_jit
+def forces(landscape: ep.Landscape, y, state):
+    """On every layer, nudged and free."""
+    nudged = landscape.nudge(y, BETAS[0]).force(state)
+    return list(zip(nudged, landscape.force(state), strict=True))
+
+
 def hebbian(x, before, after) -> np.ndarray:
     """The product of both activities at each synapse after, minus that before."""
 
@@ -102,9 +109,7 @@ def measure() -> Found:
     nudged = ep.relax(landscape.nudge(y, BETAS[0]), SETTLING, free).state
     runs = [every_start(landscape, y, free, other, beta) for beta in BETAS]
     rng = np.random.default_rng(0)
-    anywhere = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape)), free)
-    scapes = (landscape.nudge(y, BETAS[0]), landscape)
-    forces = [[np.asarray(f)[0] for f in s.force(anywhere)] for s in scapes]
+    anywhere = jax.tree.map(lambda s: rng.normal(size=s.shape), free)
     exact, _ = ep.diagnostics.finite_difference(model, x, y, SETTLING, entries=1000)
     return Found(
         runs[0][0],
@@ -112,19 +117,23 @@ def measure() -> Found:
         {when: np.stack([sums[when] for _, sums in runs]) for when in runs[0][1]},
         row(exact),
         (hebbian(x, free, nudged), hebbian(x, other, free)),
-        list(zip(*forces, strict=True)),
-        BETAS[0] * np.asarray(y - anywhere[-1])[0],
+        [
+            (np.asarray(a)[0], np.asarray(b)[0])
+            for a, b in forces(landscape, y, anywhere)
+        ],
+        BETAS[0] * (np.asarray(y) - anywhere[-1])[0],
     )
 
 
 def every_start(landscape: ep.Landscape, y, free, other, beta: float):
     """The last run's states, and of all of them the changes summed over the second
     phase and over both."""
-    betas = jnp.asarray(np.repeat([0.0, beta], STEPS))
+    betas = np.repeat([0.0, beta], STEPS)
+    free, other = ([np.asarray(s) for s in state] for state in (free, other))
     sums = {"second phase": [], "both phases": []}
     for share in STARTS:
-        start = jax.tree.map(lambda p, q, a=share: p + a * (q - p), free, other)
-        states, change = both_phases(landscape, y, start, betas)
+        start = [p + share * (q - p) for p, q in zip(free, other, strict=True)]
+        states, change = both_phases(landscape, y, tuple(start), betas)
         changes = row(change, (2 * STEPS,)) / beta
         sums["second phase"].append(changes[STEPS:].sum(axis=0))
         sums["both phases"].append(changes.sum(axis=0))

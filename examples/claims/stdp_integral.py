@@ -99,7 +99,7 @@ def products(old, new) -> np.ndarray:
 
 def measure() -> Found:
     energy = ep.nets.hopfield(
-        (4, 5, 4, 3),
+        (4, 6, 6, 3),
         key=jax.random.key(0),
         rho=ep.Sigmoid(slope=4.0, center=0.5),
         init=ep.FanInUniform(1.2),

@@ -33,7 +33,8 @@ def check_gradient(
     """Compares estimators of the gradient with an exact one, in float64.
 
     Every equilibrium is settled to round-off, so that what is left is the bias of the
-    method. The first examples of the training data are used.
+    method. The line "as trained" is the recipe's own method, with its own steps and β.
+    The first examples of the training data are used.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def check_gradient(
     train = recipe.data().train
     x, y = train.x[:examples], train.y[:examples]
     with jax.enable_x64(True):
-        report = examine(model, x, y, estimators, values, reference)
+        report = examine(model, recipe.method, x, y, estimators, values, reference)
         problems = report.check.problems(min_cos)
         if plot is not None:
             report.save_plot(plot)

@@ -145,18 +145,24 @@ class Report:
 
 def examine(
     model: Model,
+    own: AbstractEstimator,
     x: jax.Array,
     y: jax.Array,
     estimators: str | None,
     betas: list[float],
     reference: str,
 ) -> Report:
-    """Checks the gradients of a model on a batch. JAX must compute in float64."""
+    """Checks the gradients of a model on a batch. JAX must compute in float64.
+
+    **Arguments:**
+
+    - `own`: the method that the model is trained by, with its own steps and β.
+    """
     model, x, y = in_double((model, x, y))
     landscape = Landscape(model, x)
     solver = exacting_solver(landscape.nudge(y, betas[0]))
     fixed = _fixed_trips(landscape, solver)
-    methods = _chosen(estimators, landscape, solver, fixed)
+    methods = _chosen(estimators, landscape, solver, fixed) | {"as trained": own}
     exact, where = None, None
     if reference == "finite-difference":
         exact, where = finite_difference(model, x, y, solver)
