@@ -107,6 +107,6 @@ def _faults(bias: Bias, min_cosine: float) -> list[str]:
             found.append(f"{at}only {100 * settled:.0f} % of the phases settled")
         if not cosine >= min_cosine:
             found.append(
-                f"{at}the cosine to the reference is {cosine:.4f}, below {min_cosine:g}"
+                f"{at}the cosine to the reference is {cosine:.6f}, below {min_cosine:g}"
             )
     return found

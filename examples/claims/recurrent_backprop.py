@@ -176,8 +176,8 @@ X, Y = np.asarray([[0.3, -0.2, 0.1]]), np.asarray([[1.0, 0.0]])
 def train_the_black_box() -> tuple[np.ndarray, str]:
     """What EP finds for it, and what recurrent backpropagation says to it."""
     model, x, y = black_box_model(WEIGHT), jnp.asarray(X), jnp.asarray(Y)
-    solver = ep.Euler(0.5, max_steps=80, certify=1e-9)
-    method = ep.EquilibriumProp(ep.Centered(1e-3), solver)
+    solver = ep.Euler(0.5, max_steps=150, certify=1e-9)
+    method = ep.EquilibriumProp(ep.Centered(1e-4), solver)
     found = run(method, model, x, y, None)[1]
     try:
         run(ep.RecurrentBackprop(solver), model, x, y, None)

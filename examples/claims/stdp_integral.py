@@ -102,7 +102,7 @@ def measure() -> Found:
         (4, 6, 6, 3),
         key=jax.random.key(0),
         rho=ep.Sigmoid(slope=4.0, center=0.5),
-        init=ep.FanInUniform(1.2),
+        init=ep.FanInUniform(1.0),
     )
     x, y = jnp.asarray([[0.9, 0.1, 0.6, 0.4]]), jnp.asarray([[1.0, -0.5, 0.5]])
     model = ep.Model(energy, ep.SquaredError())
@@ -141,8 +141,9 @@ def draw(found: Found, path: str) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.5), layout="constrained")
     shown = 150
     time = STEP_SIZES[SHOWN] * np.arange(1, shown + 1)
-    some = np.argsort(-np.abs(found.contrast))[[0, 3, 6, 9]]
     symmetric, one_way = "eq. 13, symmetric", "eq. 12, one way"
+    gaps = np.abs(found.ends[one_way][0, -1] - found.contrast)
+    some = np.argsort(-gaps)[:4]
     for k, (name, style) in enumerate(zip(PATHS, ("-", "--"), strict=True)):
         for axis, rule in zip(axes, (symmetric, one_way), strict=False):
             axis.plot([], [], "k" + style, label=f"nudge {name}")
