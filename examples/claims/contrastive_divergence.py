@@ -27,12 +27,12 @@ import eqprop as ep
 X = np.asarray([[1.0, 0.2], [0.3, 0.9], [0.5, 0.5]])
 Y = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 INPUTS, HIDDEN, OUTPUTS = 2, 3, 2
-T = 1.0
+T = 1.2
 BETA = 0.5
 BETAS = (0.5, 0.25, 0.125, 0.0625)
 SWEEPS = (1, 2, 3, 5, 8, 13, 21, 34)
 METHOD = ep.StochasticEP(
-    ep.OneSided(BETA), ep.Gibbs(T, max_steps=30), samples=300, chains=120
+    ep.OneSided(BETA), ep.Gibbs(T, max_steps=30), samples=300, chains=240
 )
 
 
@@ -229,7 +229,7 @@ def draw(found: Found, path: str) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.5), layout="constrained")
     draw_parameters(found, axes[0])
     for name, label, color in (("Boltzmann", "CD-k", "C3"), ("EP", "EP", "C0")):
-        errors = [error(u, found.gradients[name]) for u in found.cut[name]]
+        errors = [error(u, found.updates[name]) for u in found.cut[name]]
         turns = [asymmetry(j) for j in found.turn[name]]
         mark = "x" if color == "C3" else "o"
         axes[1].loglog(SWEEPS, errors, color=color, marker=mark, mfc="none")
