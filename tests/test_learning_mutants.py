@@ -98,7 +98,12 @@ MUTANTS += [
     ),
     (METHOD, "factor = largest * jnp.sum(weight)", "factor = largest", ADJOINT),
     (METHOD, "model=parts[0], x=parts[1])", "model=parts[0])", ADJOINT),
-    ("learning/_adjoint.py", "target = flat / ", "target = flat * ", SCALE),
+    (
+        "learning/_adjoint.py",
+        "lambda g: g / per_example(",
+        "lambda g: g * per_example(",
+        SCALE,
+    ),
     ("learning/_adjoint.py", "jnp.sum(y * output)", "-jnp.sum(y * output)", ADJOINT),
     ("learning/nudging/_holomorphic.py", "2 / (n * beta)", "1 / (n * beta)", CIRCLE),
     ("learning/nudging/_holomorphic.py", "range(n // 2 + 1)", "range(n // 2)", CIRCLE),

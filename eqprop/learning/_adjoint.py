@@ -9,7 +9,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..energies import AbstractCost, AbstractEnergy, Model
-from ..relaxation import Equilibrium, Landscape, relax, require_settled
+from ..relaxation import (
+    Equilibrium,
+    Landscape,
+    per_example,
+    relax,
+    require_settled,
+    state_size,
+)
 
 
 def settle(
@@ -82,6 +89,14 @@ def _refuse(primals, tangents):
     )
 
 
+def scaled(cotangent: PyTree[Array]) -> tuple[PyTree[Array], Float[Array, " batch"]]:
+    """The cotangent with each example's largest entry at 1 (or all at 0), and what to
+    multiply by to have it back: so no tolerance depends on its size."""
+    scale = state_size(cotangent)
+    divisor = jnp.where(scale == 0, 1, scale)
+    return jax.tree.map(lambda g: g / per_example(divisor, g), cotangent), scale
+
+
 def scaled_overlap(
     landscape: Landscape, cotangent: PyTree[Array]
 ) -> tuple[Landscape, Float[Array, "batch size"], Float[Array, " batch"]]:
@@ -90,9 +105,8 @@ def scaled_overlap(
     Nudged by β it is $E + β⟨g/c, s⟩$, with $c = \\max|g|$ of each example: the nudge
     is of order β whatever the size of g.
     """
-    flat = jax.vmap(lambda g: ravel_pytree(g)[0])(cotangent)
-    scale = jnp.max(jnp.abs(flat), axis=1)
-    target = flat / jnp.where(scale == 0, 1, scale)[:, None]
+    unit_cotangent, scale = scaled(cotangent)
+    target = jax.vmap(lambda g: ravel_pytree(g)[0])(unit_cotangent)
     model = Model(WholeState(landscape.energy_fn), Overlap())
     return Landscape(model, landscape.x), target, scale
 

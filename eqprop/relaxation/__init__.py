@@ -13,13 +13,13 @@ from ._relax import (
     certified as certified,
     relax as relax,
     starting_state as starting_state,
-    state_size as state_size,
 )
 from ._scalars import (
     as_scalar as as_scalar,
     per_example as per_example,
     require as require,
     require_steps as require_steps,
+    state_size as state_size,
 )
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
 from .samplers import (

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, PyTree, Scalar
 
 from ._equilibrium import classify, Equilibrium, require_settled, RESULTS
 from ._landscape import Landscape
-from ._relax import starting_state, state_size
-from ._scalars import as_scalar, require, require_steps
+from ._relax import starting_state
+from ._scalars import as_scalar, require, require_steps, state_size
 from ._single import displacement_of_one, for_each_example
 from ._solver import Tolerance
 

@@ -23,7 +23,7 @@ from ._continuation import (
     require_analytic,
 )
 from ._minimum import nudged_minimum
-from ._scalars import as_scalar, require_beta
+from ._scalars import as_scalar, require_beta, state_size
 from ._structure import color, dependencies, picked_leaves
 
 
@@ -224,8 +224,8 @@ class Landscape(eqx.Module):
     def displacement(self, state: PyTree[Array]) -> PyTree[Array]:
         """How far every unit is from where its drive would take it.
 
-        $\text{activate}(\text{drive}) - s$ for units that have a potential, and
-        $\text{project}(s + \text{force}) - s$ for those that don't. Zero exactly at
+        $\\text{activate}(\\text{drive}) - s$ for units that have a potential, and
+        $\\text{project}(s + \\text{force}) - s$ for those that don't. Zero exactly at
         equilibrium, and where the state is held.
         """
         leaves, treedef = jax.tree.flatten(self.hold(state))
@@ -243,11 +243,7 @@ class Landscape(eqx.Module):
     def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
         """How far every example is from equilibrium: the certificate, the largest
         [`Landscape.displacement`][] of any unit."""
-        sizes = [
-            jnp.max(jnp.abs(move).reshape(self.batch, -1), axis=1)
-            for move in jax.tree.leaves(self.displacement(state))
-        ]
-        return jnp.max(jnp.stack(sizes), axis=0)
+        return state_size(self.displacement(state))
 
     def minimum(
         self, state: PyTree[Array], block: Sequence[int]

@@ -4,12 +4,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from ._continuation import as_complex
 from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
-from ._scalars import per_example
+from ._scalars import per_example, state_size
 from ._solver import AbstractSolver
 
 
@@ -173,12 +173,3 @@ def certified(
     )
     converged = residual <= solver.certify
     return Equilibrium(state, residual, converged, num_steps, result, observations)
-
-
-def state_size(state: PyTree[Array]) -> Float[Array, " batch"]:
-    """The largest absolute entry of every example's state."""
-    sizes = [
-        jnp.max(jnp.abs(s).reshape(s.shape[0], -1), axis=1)
-        for s in jax.tree.leaves(state)
-    ]
-    return jnp.max(jnp.stack(sizes), axis=0)

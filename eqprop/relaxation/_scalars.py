@@ -1,9 +1,10 @@
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
+from jaxtyping import Array, Float, PyTree
 
 
 def as_scalar(value: Any) -> Any:
@@ -104,3 +105,12 @@ def require_beta(beta: Any, batch: int, *, plane: bool) -> None:
 def per_example(value: Array, like: Array) -> Array:
     """A scalar or `[batch]` array, shaped to broadcast against `[batch, ...]`."""
     return jnp.reshape(value, jnp.shape(value) + (1,) * (like.ndim - jnp.ndim(value)))
+
+
+def state_size(state: PyTree[Array]) -> Float[Array, " batch"]:
+    """The largest absolute entry of every example's state."""
+    sizes = [
+        jnp.max(jnp.abs(s).reshape(s.shape[0], -1), axis=1)
+        for s in jax.tree.leaves(state)
+    ]
+    return jnp.max(jnp.stack(sizes), axis=0)

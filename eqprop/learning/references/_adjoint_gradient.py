@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...energies import AbstractEnergy, Model, name_of
-from ...relaxation import Landscape, per_example, relax, state_size
+from ...relaxation import Landscape, relax
 from .._estimator import AbstractEstimator, Outcome
 from .._phase import batch_mean
 
@@ -53,14 +53,6 @@ def pulled(
         lambda parts: fn(Landscape(*parts)), (landscape.model, landscape.x)
     )
     return pull(adjoint)[0]
-
-
-def scaled(cotangent: PyTree[Array]) -> tuple[PyTree[Array], Float[Array, " batch"]]:
-    """The cotangent with each example's largest entry at 1 (or all at 0), and what to
-    multiply by to have it back: so no tolerance depends on its size."""
-    scale = state_size(cotangent)
-    divisor = jnp.where(scale == 0, 1, scale)
-    return jax.tree.map(lambda g: g / per_example(divisor, g), cotangent), scale
 
 
 def require_second_derivative(owner: str, landscape: Landscape) -> None:

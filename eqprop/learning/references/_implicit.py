@@ -17,12 +17,12 @@ from ...relaxation import (
     state_size,
     Tolerance,
 )
+from .._adjoint import scaled
 from .._estimator import AbstractEstimator
 from ._adjoint_gradient import (
     gradient_by_pull_back,
     pulled,
     require_second_derivative,
-    scaled,
 )
 from ._linear import (
     AbstractLinearSolver,

@@ -3,15 +3,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._landscape import Landscape
+from .._scalars import state_size
 
 
 def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
     """The largest |a − b| of every example."""
-    changes = [
-        jnp.max(jnp.abs(s - t).reshape(s.shape[0], -1), axis=1)
-        for s, t in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    ]
-    return jnp.max(jnp.stack(changes), axis=0)
+    return state_size(jax.tree.map(jnp.subtract, a, b))
 
 
 def require_bounded_curvature(owner: str, landscape: Landscape) -> None:
