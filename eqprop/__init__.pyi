@@ -67,6 +67,7 @@ from .relaxation import (
     AdaptiveEuler as AdaptiveEuler,
     BlockCoordinate as BlockCoordinate,
     Equilibrium as Equilibrium,
+    estimate_relaxation as estimate_relaxation,
     Euler as Euler,
     FixedPoint as FixedPoint,
     Gibbs as Gibbs,
@@ -77,6 +78,7 @@ from .relaxation import (
     RelaxationError as RelaxationError,
     RESULTS as RESULTS,
     Tolerance as Tolerance,
+    tune as tune,
 )
 from .relaxation._diffrax import LeakyIntegrator as LeakyIntegrator
 from .relaxation._optimistix import Optimistix as Optimistix

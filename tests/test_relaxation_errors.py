@@ -49,6 +49,8 @@ def test_nonsense_numbers_are_refused_as_typed(kind, name, value):
 @pytest.mark.parametrize("value", ["0.5", None, [0.5]])
 @pytest.mark.parametrize("kind, name", [row[:2] for row in NUMBERS[:6]])
 def test_what_is_no_number_is_refused(kind, name, value):
+    if name == "relaxation" and value is None:
+        pytest.skip("left open: `tune` fills it in")
     with pytest.raises((TypeError, ValueError), match=f"`{name}` of `{kind.__name__}`"):
         kind(**{name: value})
 

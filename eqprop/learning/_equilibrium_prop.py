@@ -2,7 +2,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..relaxation import AbstractSolver, BlockCoordinate, Landscape, relax
+from ..relaxation import (
+    AbstractSolver,
+    BlockCoordinate,
+    Landscape,
+    relax,
+    relax_together,
+)
 from ._adjoint import scaled_overlap
 from ._estimator import AbstractEstimator, Outcome
 from ._phase import batch_mean, contrast, contrast_grad, Phase
@@ -68,9 +74,11 @@ class EquilibriumProp(AbstractEstimator):
             landscape, free.state, y, key=nudging_key
         )
         solver = self.solver if self.nudged_solver is None else self.nudged_solver
-        nudged = tuple(
-            relax(p.landscape, solver, p.state, key=solver_key, throw=False)
-            for p in pending
+        nudged = relax_together(
+            [p.landscape for p in pending],
+            solver,
+            [p.state for p in pending],
+            key=solver_key,
         )
         relaxed = tuple(
             Phase(p.landscape, e.state, p.weight)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree, Scalar
 
 from ..energies import AbstractEnergy, Model
-from ..relaxation import as_complex, as_real, as_scalar, Landscape
+from ..relaxation import as_complex, as_real, as_scalar, grouped, Landscape, problem
 
 
 class Phase(eqx.Module):
@@ -48,7 +48,7 @@ def contrast(
     """
     landscapes = _evaluated_at(model, x, [phase.landscape for phase in phases])
     total = jnp.zeros(())
-    for group in _sharing(landscapes):
+    for group in grouped([problem(scape) for scape in landscapes]):
         energies = _energies([landscapes[k] for k in group], [phases[k] for k in group])
         for k, energy in zip(group, energies, strict=True):
             scape = landscapes[k]
@@ -91,15 +91,6 @@ def _evaluated_at(model, x, landscapes: Sequence[Landscape]) -> list[Landscape]:
             )
         )
     return found
-
-
-def _sharing(landscapes: Sequence[Landscape]) -> list[list[int]]:
-    """The phases in groups of one model and one input."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for k, scape in enumerate(landscapes):
-        leaves = jax.tree.leaves((scape.model, scape.x))
-        groups.setdefault(tuple(id(leaf) for leaf in leaves), []).append(k)
-    return list(groups.values())
 
 
 def _energies(

@@ -22,6 +22,18 @@ from ._scalars import (
     state_size as state_size,
 )
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
+from ._together import (
+    grouped as grouped,
+    problem as problem,
+    relax_together as relax_together,
+)
+from ._tune import (
+    estimate_factors as estimate_factors,
+    estimate_relaxation as estimate_relaxation,
+    fill_in as fill_in,
+    no_factors as no_factors,
+    tune as tune,
+)
 from .samplers import (
     AbstractSampler as AbstractSampler,
     Gibbs as Gibbs,

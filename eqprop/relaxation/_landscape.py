@@ -335,7 +335,12 @@ class Landscape(eqx.Module):
         return as_complex(tree) if self.complex else tree
 
     def _interaction(self, state: PyTree[Array]) -> Scalar:
-        return jnp.sum(jax.vmap(self.energy_fn.interaction)(state, self.x))
+        energies = jax.vmap(self.energy_fn.interaction)(state, self.x)
+        if self.beta is None:
+            return jnp.sum(energies)
+        # Relaxed together, phases are mapped over β. The derivative of a dot product
+        # comes out transposed, copies and all, unless the cotangent is mapped too.
+        return jnp.sum((1 + 0 * self.beta).astype(energies.dtype) * energies)
 
     def _nudge(self, state: PyTree[Array]) -> Scalar | float:
         return 0.0 if self.beta is None else jnp.sum(self.beta * self.cost(state))

@@ -6,13 +6,15 @@ from jaxtyping import Array, PyTree
 
 from ..data import Dataset, in_batches
 from ..energies import Model
-from ..relaxation import AbstractSolver, Landscape
+from ..relaxation import AbstractSolver, Landscape, tune
 from ._loop import evaluate_batches
 from ._metrics import empty_sums, summarize
 
 
 # Results don't depend on it: every example settles by itself.
 _BATCH = 250
+# An open relaxation factor is estimated on so many of the first examples.
+_ESTIMATED_ON = 128
 
 
 def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
     **Arguments:**
 
     - `model`, `data`, `solver`: the model, the examples, and how the free phase
-        settles.
+        settles; an open relaxation factor is estimated on the first 128.
 
     **Returns:**
 
@@ -72,6 +74,8 @@ class Evaluation:
     def run(self, model: Model, solver: AbstractSolver, *, compile_only: bool = False):
         """Settles all examples and returns the means; writes back the states."""
         stop = 0 if compile_only else self.batches
+        few = jax.tree.map(lambda a: a[:_ESTIMATED_ON], self.data.x)
+        solver = tune(solver, Landscape(model, few))
         sums, states = evaluate_batches(
             model,
             self.data,

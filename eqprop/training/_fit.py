@@ -1,9 +1,10 @@
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,6 +14,7 @@ import optax
 from ..data import AbstractOrder, Dataset, in_batches, Shuffled, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
+from ..relaxation import estimate_factors, fill_in, Landscape, no_factors
 from ._arguments import check_numbers, check_together, check_types
 from ._checkpoint import read_manifest
 from ._config import to_table
@@ -23,6 +25,11 @@ from ._optimizers import AbstractOptimizer, Optax
 from ._run import Progress, Run
 from ._rundir import RunDirectory
 
+
+_Tree = TypeVar("_Tree")
+
+# Open relaxation factors are estimated so often in an epoch, on so many examples.
+_ESTIMATES, _ESTIMATED_ON = 4, 128
 
 # Seconds between reports: long enough that the host costs nothing.
 _REPORT_SECONDS = 0.25
@@ -158,13 +165,16 @@ class _Trainer:
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
         self.order, self.persistent = order, persistent
         states = resting_states(model, data.train) if persistent else None
-        self.state = Progressing(
-            model, optimizer.init(model), states, empty_sums(model)
+        # Copies, since the compiled loop reuses the memory that it is given.
+        self.state = _copied(
+            Progressing(model, optimizer.init(model), states, empty_sums(model))
         )
+        self.factors = no_factors(method)
         self.validation = None
         if data.validation is not None:
             self.validation = Evaluation(model, data.validation, persistent=persistent)
         self.batches = -(-len(data.train) // batch_size)
+        self.between = -(-self.batches // _ESTIMATES)
         self.epoch, self.batch = 0, 0
         self.metrics: list[dict[str, Any]] = []
         self.seconds = self.compile_seconds = 0.0
@@ -172,7 +182,7 @@ class _Trainer:
 
     def run(self) -> Run:
         """Trains to the end, an interruption, or a value that isn't finite."""
-        good = self.state.model
+        good = _copied(self.state.model)
         if self.epoch < self.epochs:
             self._compile()
         while self.epoch < self.epochs:
@@ -185,15 +195,19 @@ class _Trainer:
             if stopped == "nonfinite":
                 return self._result(good, stopped)
             self._finish_epoch(time.perf_counter() - started)
-            good = self.state.model
+            good = _copied(self.state.model)
         return self._result(good, "finished")
 
     def _compile(self) -> None:
         # Running no batches compiles everything.
         started = time.perf_counter()
         self._tell("compile", {})
-        zero = jnp.asarray(0)
-        jax.block_until_ready(train_batches(self._job(), self.state, zero, zero))
+        self._estimate()
+        # A call gives its arrays away: each bound is one of its own.
+        self.state, _, _ = train_batches(
+            self._job(), self.state, jnp.asarray(0), jnp.asarray(0)
+        )
+        jax.block_until_ready(self.state)
         if self.validation is not None:
             self.validation.run(
                 self.state.model, self.method.free_solver(), compile_only=True
@@ -208,7 +222,7 @@ class _Trainer:
             self.data.train,
             indices,
             weight,
-            self.method,
+            fill_in(self.method, self.factors),
             self.optimizer,
             method_key,
             jnp.asarray(self.epoch),
@@ -221,7 +235,12 @@ class _Trainer:
             if self.should_stop():
                 # Weights may have become NaN without a cost yet to show it.
                 return "interrupted" if self._finite() else "nonfinite"
-            stop = min(self.batch + self.chunk, self.batches)
+            if self.batch % self.between == 0:
+                self.factors = self._estimate()
+                method = fill_in(self.method, self.factors)
+                job = dataclasses.replace(job, method=method)
+            due = self.batch - self.batch % self.between + self.between
+            stop = min(self.batch + self.chunk, self.batches, due)
             started = time.perf_counter()
             self.state, _, fine = train_batches(
                 job, self.state, jnp.asarray(self.batch), jnp.asarray(stop)
@@ -234,6 +253,11 @@ class _Trainer:
             self.batch = stop
             self._tell("train", summarize(self.state.sums))
         return "finished" if self._finite() else "nonfinite"
+
+    def _estimate(self) -> tuple[jax.Array, ...]:
+        """The factors that the method leaves open, at the model of this moment."""
+        x = jax.tree.map(lambda a: a[:_ESTIMATED_ON], self.data.train.x)
+        return estimate_factors(self.method, Landscape(self.state.model, x))
 
     def _finite(self) -> bool:
         leaves = jax.tree.leaves(eqx.filter(self.state.model, eqx.is_inexact_array))
@@ -255,9 +279,8 @@ class _Trainer:
         self.seconds += row["seconds"]
         self.metrics.append(row)
         self.epoch, self.batch = self.epoch + 1, 0
-        self.state = eqx.tree_at(
-            lambda s: s.sums, self.state, empty_sums(self.state.model)
-        )
+        sums = _copied(empty_sums(self.state.model))
+        self.state = eqx.tree_at(lambda s: s.sums, self.state, sums)
         if self.directory is not None:
             self.directory.append_metrics(row)
         self._save(best=_best_epoch(self.metrics) == row["epoch"])
@@ -284,6 +307,7 @@ class _Trainer:
             "model": self.state.model,
             "optimizer": self.state.memory,
             "sums": self.state.sums,
+            "factors": self.factors,
             "states": {"train": self.state.states, "validation": validation},
         }
         return {
@@ -334,12 +358,17 @@ class _Trainer:
             states["train"],
             parts["sums"],
         )
+        self.factors = parts.get("factors", self.factors)
         if self.validation is not None:
             self.validation.states = states["validation"]
         self.epoch, self.batch = info["epoch"], info["batch"]
         self.seconds = info["seconds"]
         self.directory.truncate_metrics(self.epoch)
         self.metrics = self.directory.read_metrics()
+
+
+def _copied(tree: _Tree) -> _Tree:
+    return jax.tree.map(lambda a: jnp.copy(a) if eqx.is_array(a) else a, tree)
 
 
 def _best_epoch(metrics: list[dict[str, Any]]) -> int | None:

@@ -59,14 +59,15 @@ def batch_key(key: PRNGKeyArray, step: Int[Array, ""] | int) -> PRNGKeyArray:
     return jax.random.fold_in(key, step)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(donate="all-except-first")
 def train_batches(
     job: Epoch, progress: Progressing, start: Array, stop: Array
 ) -> tuple[Progressing, Array, Bool[Array, ""]]:
     """Trains on the batches from `start` to before `stop`.
 
     The bounds are arrays: one compilation serves every chunk. Returns how far it came
-    and whether all costs were finite; it stops after the first that is not.
+    and whether all costs were finite; it stops after the first that is not. The memory
+    of `progress` and the bounds is given away: persistent states aren't held twice.
     """
     arrays, static = eqx.partition(progress, eqx.is_array)
 

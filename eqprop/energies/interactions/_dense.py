@@ -21,7 +21,8 @@ class Dense(AbstractInteraction):
 
     def __call__(self, *layers):
         a, b = layers
-        return -jnp.dot(a.reshape(-1) @ self.weight, b.reshape(-1))
+        # Not `dot`, whose derivative mapped over phases comes out transposed.
+        return -jnp.sum((a.reshape(-1) @ self.weight) * b.reshape(-1))
 
     def check(self, *shapes):
         if len(shapes) != 2:

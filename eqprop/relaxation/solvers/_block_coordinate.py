@@ -1,11 +1,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Scalar
+from jaxtyping import Array, Scalar
 
+from ...energies import AbstractUnit
 from .._landscape import Landscape
 from .._scalars import as_scalar, per_example, require, require_steps
 from .._solver import AbstractSolver, Tolerance
+from ._caution import fresh, learn, trusted
 from ._misc import largest_change, require_potential
 
 
@@ -17,10 +19,14 @@ class BlockCoordinate(AbstractSolver):
 
     Layers that don't interact move at once: a chain is swept in two half-steps (even
     layers, odd layers), other graphs by a graph coloring, read off the energy itself,
-    also a user's own. With ω = 1 the energy never increases, from any start and
-    without a step size; for chains of quadratic units, ω between 1 and 2 converges in
-    far fewer sweeps (successive over-relaxation). Error: the largest distance of a
-    block to its minimum, met during the sweep. Reverse-differentiable without `stop`.
+    also a user's own. With quadratic units (`Linear`, `HardSigmoid`, `ReLU`, …) the
+    energy never increases, from any start and for every ω in (0, 2): in each unit it is
+    a parabola. An ω between 1 and 2 converges in far fewer sweeps (successive
+    over-relaxation); which one is best depends on the couplings, and
+    [`eqprop.tune`][] estimates it. For curved units (`Sigmoid`, `Tanh`, `Softmax`)
+    only ω = 1 descends for certain: an example whose error stalls goes back toward it.
+    Error: the largest distance of a block to its minimum, met during the sweep.
+    Reverse-differentiable without `stop`.
 
     The interaction must be affine in every block, which is checked: lateral couplings
     and membrane coordinates with a curved ρ are refused. So is a nudged output that
@@ -28,40 +34,54 @@ class BlockCoordinate(AbstractSolver):
 
     **Arguments:**
 
-    - `relaxation`: ω in (0, 2).
+    - `relaxation`: ω in (0, 2). `None` leaves it open: [`eqprop.fit`][] and
+        [`eqprop.tune`][] fill in their estimate; not yet filled in, it is 1.
     - `max_steps`, `stop`, `certify`: see [`eqprop.AbstractSolver`][].
     """
 
-    relaxation: Scalar = eqx.field(default=1.0, converter=as_scalar)
+    relaxation: Scalar | None = eqx.field(default=None, converter=as_scalar)
     max_steps: int = eqx.field(default=20, static=True)
     stop: Tolerance | None = None
     certify: Scalar = eqx.field(default=1e-3, converter=as_scalar)
 
     def __check_init__(self):
         require_steps("BlockCoordinate", self.max_steps)
-        fix = "1 is the exact minimum, 1.5 an over-relaxed step."
-        name = "relaxation"
-        require("BlockCoordinate", name, self.relaxation, above=0, below=2, fix=fix)
+        if self.relaxation is not None:
+            fix = "1 is the exact minimum, 1.5 an over-relaxed step."
+            name = "relaxation"
+            require("BlockCoordinate", name, self.relaxation, above=0, below=2, fix=fix)
         fix = "The default is 1e-3."
         require("BlockCoordinate", "certify", self.certify, above=0, fix=fix)
 
     def init(self, landscape, state, key):
         require_potential("BlockCoordinate", landscape)
         _require_affine(landscape)
-        return None
+        if self.relaxation is None or all(u.quadratic for u in landscape.leaf_units()):
+            return None
+        return fresh(landscape.batch, jax.tree.leaves(state)[0])
 
     def step(self, landscape, state, memory):
         error = jnp.zeros(landscape.batch, jax.tree.leaves(state)[0].real.dtype)
         leaves, treedef = jax.tree.flatten(state)
         units = landscape.leaf_units()
+        omega = self.relaxation
+        if memory is not None:
+            omega = trusted(omega, memory)
         for block in landscape.blocks():
             goals = landscape.minimum(jax.tree.unflatten(treedef, leaves), block)
             for k, goal in zip(block, goals, strict=True):
                 old = leaves[k]
-                moved = old + per_example(self.relaxation, old) * (goal - old)
-                leaves[k] = jax.vmap(units[k].project)(moved)
+                leaves[k] = _beyond(units[k], old, goal, omega)
                 error = jnp.maximum(error, largest_change(goal, old))
+        memory = None if memory is None else learn(memory, error)
         return jax.tree.unflatten(treedef, leaves), memory, error
+
+
+def _beyond(unit: AbstractUnit, old: Array, goal: Array, omega: Array | None) -> Array:
+    if omega is None:
+        return goal
+    factor = per_example(omega, old).astype(old.dtype)
+    return jax.vmap(unit.project)(old + factor * (goal - old))
 
 
 def _require_affine(landscape: Landscape) -> None:
