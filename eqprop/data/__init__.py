@@ -1,5 +1,9 @@
 """What is learned: bundled digits, MNIST-like files in a folder, your own arrays."""
 
+from ._augmentation import (
+    AbstractAugmentation as AbstractAugmentation,
+    Shift as Shift,
+)
 from ._dataset import Dataset as Dataset, dataset as dataset, one_hot as one_hot
 from ._digits import digits as digits
 from ._fetch import fetch as fetch

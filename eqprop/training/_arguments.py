@@ -6,14 +6,16 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..data import AbstractOrder, Splits
+from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
 from ._evaluate import check_data
 from ._optimizers import AbstractOptimizer
 
 
-def check_types(model: Any, data: Any, method: Any, optimizer: Any, order: Any) -> None:
+def check_types(
+    model: Any, data: Any, method: Any, optimizer: Any, order: Any, augmentation: Any
+) -> None:
     for name, value, kind, fix in (
         ("model", model, Model, "Pass `ep.Model(energy, cost)`."),
         ("data", data, Splits, "Pass `ep.data.digits()` or `ep.data.dataset(x, y)`."),
@@ -23,6 +25,11 @@ def check_types(model: Any, data: Any, method: Any, optimizer: Any, order: Any) 
     ):
         if not isinstance(value, kind):
             raise TypeError(f"`{name}` is a {type(value).__name__}. {fix}")
+    if not isinstance(augmentation, AbstractAugmentation | None):
+        raise TypeError(
+            f"`augmentation` is a {type(augmentation).__name__}. Pass an "
+            "`ep.data.Shift(1)`, or `None`."
+        )
 
 
 def check_numbers(size: int, epochs: Any, batch_size: Any, seed: Any) -> None:
@@ -52,6 +59,7 @@ def check_together(
     optimizer: AbstractOptimizer,
     order: AbstractOrder,
     epochs: int,
+    augmentation: AbstractAugmentation | None,
 ) -> None:
     """Finds what can't work together by tracing one example; nothing is compiled."""
     check_data(model, data.train, "data.train")
@@ -60,6 +68,13 @@ def check_together(
     optimizer.init(model)
     x, y = data.train.x[:1], data.train.y[:1]
     key = jax.random.key(0)
+    if augmentation is not None:
+        varied = jax.eval_shape(augmentation, key, x)
+        if varied.shape != x.shape or varied.dtype != x.dtype:
+            raise ValueError(
+                f"`augmentation` turns inputs of shape {x.shape} and type {x.dtype} "
+                f"into {varied.shape} and {varied.dtype}. It must keep both."
+            )
     eqx.filter_eval_shape(method.value_and_grad, model, x, y, key=key)
     size = len(data.train)
     for epoch in {0, epochs - 1}:

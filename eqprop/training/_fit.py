@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..data import AbstractOrder, Dataset, in_batches, Shuffled, Splits
+from ..data import (
+    AbstractAugmentation,
+    AbstractOrder,
+    Dataset,
+    in_batches,
+    Shuffled,
+    Splits,
+)
 from ..energies import Model
 from ..learning import AbstractEstimator
 from ..relaxation import estimate_factors, fill_in, Landscape, no_factors
@@ -46,6 +53,7 @@ def fit(
     seed: int = 0,
     order: AbstractOrder = Shuffled(),
     persistent: bool = False,
+    augmentation: AbstractAugmentation | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     config: dict[str, Any] | None = None,
@@ -73,6 +81,8 @@ def fit(
     - `order`: how an epoch is ordered; a function of seed and epoch.
     - `persistent`: whether every training and validation example keeps its free state
         from epoch to epoch as its next start (as in the original code).
+    - `augmentation`: how training examples are varied before each use, as by
+        [`eqprop.data.Shift`][]; by default not at all.
     - `out`: a new folder for the run: metrics, and a checkpoint after every epoch.
     - `resume`: a run's folder, to go on from its last checkpoint, with the same
         arguments (`epochs` may be raised).
@@ -96,9 +106,9 @@ def fit(
         data = Splits(data, None, None, "data")
     if isinstance(optimizer, optax.GradientTransformation):
         optimizer = Optax(optimizer)
-    check_types(model, data, method, optimizer, order)
+    check_types(model, data, method, optimizer, order, augmentation)
     check_numbers(len(data.train), epochs, batch_size, seed)
-    check_together(model, data, method, optimizer, order, epochs)
+    check_together(model, data, method, optimizer, order, epochs, augmentation)
     if out is not None and resume is not None:
         raise ValueError(
             f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
@@ -122,6 +132,7 @@ def fit(
         int(seed),
         order,
         persistent,
+        augmentation,
     )
     trainer.directory = directory
     trainer.report = progress or (lambda _: None)
@@ -160,10 +171,12 @@ class _Trainer:
         seed: int,
         order: AbstractOrder,
         persistent: bool,
+        augmentation: AbstractAugmentation | None,
     ):
         self.data, self.method, self.optimizer = data, method, optimizer
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
         self.order, self.persistent = order, persistent
+        self.augmentation = augmentation
         states = resting_states(model, data.train) if persistent else None
         # Copies, since the compiled loop reuses the memory that it is given.
         self.state = _copied(
@@ -224,6 +237,7 @@ class _Trainer:
             weight,
             fill_in(self.method, self.factors),
             self.optimizer,
+            self.augmentation,
             method_key,
             jnp.asarray(self.epoch),
             jnp.asarray(float(self.epochs)),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..data import Dataset
+from ..data import AbstractAugmentation, Dataset
 from ..energies import Model
 from ..learning import AbstractEstimator, Outcome
 from ..relaxation import AbstractSolver, Landscape, relax
@@ -37,6 +37,7 @@ class Epoch(eqx.Module):
     weight: Float[Array, "batches batch"]
     method: AbstractEstimator
     optimizer: AbstractOptimizer
+    augmentation: AbstractAugmentation | None
     key: PRNGKeyArray
     epoch: Int[Array, ""]
     epochs: Float[Array, ""]
@@ -93,9 +94,13 @@ def _train_batch(
     state0 = jax.tree.map(lambda s: _rows(s, rows), progress.states)
     batches = job.indices.shape[0]
     step = job.epoch * batches + index
+    key = batch_key(job.key, step)
+    if job.augmentation is not None:
+        key, own = jax.random.split(key)
+        x = job.augmentation(own, x)
     model = progress.model
     outcome, gradient = job.method.value_and_grad(
-        model, x, y, weight=weight, state0=state0, key=batch_key(job.key, step)
+        model, x, y, weight=weight, state0=state0, key=key
     )
 
     def update():

@@ -21,7 +21,7 @@ _PARTS: dict[str, type] = {
     "method": AbstractEstimator,
     "optimizer": AbstractOptimizer,
 }
-_TRAINING = ("epochs", "batch_size", "seed", "order", "persistent")
+_TRAINING = ("epochs", "batch_size", "seed", "order", "persistent", "augmentation")
 _NOTES = ("title", "source", "comment", "preset")
 
 

@@ -13,7 +13,7 @@ import jax
 from jaxtyping import AbstractArray
 
 from .. import data, energies, learning, relaxation
-from ..data import AbstractOrder, Splits
+from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import (
     AbstractCost,
     AbstractEnergy,
@@ -38,7 +38,7 @@ from ._schedules import AbstractSchedule
 _CLASSES = (
     *(AbstractCost, AbstractUnit, AbstractInitializer, AbstractSolver, Tolerance),
     *(AbstractNudging, AbstractEstimator, AbstractOptimizer, AbstractSchedule),
-    *(AbstractPlasticity, AbstractLinearSolver, AbstractOrder),
+    *(AbstractPlasticity, AbstractLinearSolver, AbstractOrder, AbstractAugmentation),
 )
 _RESULTS = (AbstractEnergy, Splits)
 _MODULES = (energies, nets, relaxation, learning, data, _optimizers, _schedules)
