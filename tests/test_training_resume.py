@@ -236,3 +236,30 @@ def test_another_architecture_is_refused_by_its_tensors(uninterrupted):
 def test_another_optimizer_is_refused(uninterrupted):
     with pytest.raises(ValueError, match="optimizer"):
         base(resume=uninterrupted.path, optimizer=ep.Adam(0.1))
+
+
+OPEN = ep.EquilibriumProp(
+    ep.Centered(0.3),
+    ep.BlockCoordinate(max_steps=4),
+    ep.BlockCoordinate(max_steps=3, stop=ep.Tolerance()),
+)
+
+
+@pytest.mark.parametrize("call", [2, 4, 8])
+def test_open_factors_are_resumed_where_they_were(call, tmp_path, one_batch_at_a_time):
+    # Estimated before the first, third and fifth of five batches: in between, the
+    # factors of a resumed run are those of an older model than its own.
+    whole = base(method=OPEN, out=tmp_path / "whole")
+    assert "factors.safetensors" in stored(tmp_path / "whole")
+    out = tmp_path / "run"
+    first = base(method=OPEN, out=out, should_stop=at_call(call))
+    assert first.stopped == "interrupted"
+    assert_same_run(base(method=OPEN, resume=out), whole)
+
+
+def test_the_model_that_training_started_from_is_left_alone():
+    # The compiled loop reuses the memory of its arguments; those are copies.
+    model = chain()
+    before = bits(model)
+    base(model=model)
+    assert bits(model) == before

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, TYPE_CHECKING
 
 from ..._presets import list_presets
+from ._compilation import keep_compiled
 from ._configure import configure
 from ._output import print_json, print_rows
 from ._progress import warn
@@ -69,6 +70,7 @@ def check_gradient(
     from ..plots import require_figure_file
     from ._gradient_report import examine
 
+    keep_compiled()
     values = _numbers(betas)
     if plot is not None:
         require_figure_file(plot)

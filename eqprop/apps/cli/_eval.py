@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from ._compilation import keep_compiled
 from ._output import percent, print_json, print_rows
 from ._train import with_folder
 
@@ -38,6 +39,7 @@ def evaluate_run(
     from ...training._load import load
     from ...training._recipe import build
 
+    keep_compiled()
     table = with_folder(RunDirectory.open(run).read_config(), data_dir)
     model = load(run, checkpoint=checkpoint)
     recipe = build(table)

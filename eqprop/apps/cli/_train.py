@@ -8,6 +8,7 @@ from typing import Annotated, Any, TYPE_CHECKING
 from cyclopts import Parameter
 
 from ..._presets import list_presets
+from ._compilation import keep_compiled
 from ._configure import configure
 from ._interrupt import stop_on_interrupt
 from ._progress import Reporter, warn
@@ -83,6 +84,7 @@ def train(
     from ...training._evaluate import check_data
     from ...training._recipe import build, method_named
 
+    keep_compiled()
     flags = dict(flags or {})
     shorthands = {"seed": seed, "epochs": epochs}
     training = {name: n for name, n in shorthands.items() if n is not None}

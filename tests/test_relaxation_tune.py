@@ -1,0 +1,236 @@
+"""The relaxation factor: the spectral radius behind it, and what is filled in."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import eqprop as ep
+from eqprop.relaxation import estimate_factors, fill_in, no_factors
+from eqprop.relaxation._tune import spectral_radius
+from helpers import full_matrix, inputs, network, targets
+
+
+SETTLE = ep.BlockCoordinate(max_steps=500, stop=ep.Tolerance(1e-13), certify=1e-10)
+
+
+def settled(landscape: ep.Landscape):
+    return ep.relax(landscape, SETTLE).state
+
+
+def radius_by_hand(graph: str, landscape: ep.Landscape, slopes) -> np.ndarray:
+    """The spectral radius of diag(activate′)·M for every example, M the couplings."""
+    matrix, _ = full_matrix(graph, landscape.energy_fn.edges)
+    between = matrix[5:, 5:]
+    return np.array(
+        [np.max(np.abs(np.linalg.eigvals(np.diag(s) @ between))) for s in slopes]
+    )
+
+
+def flat_slopes(landscape: ep.Landscape, state, slope) -> np.ndarray:
+    leaves = [np.asarray(s).reshape(len(s), -1) for s in state]
+    return slope(np.concatenate(leaves, axis=1))
+
+
+def test_the_radius_is_that_of_the_unsaturated_units():
+    at = ep.Landscape(
+        network("chain", ("clipped_relu", "hard_sigmoid"), scale=1.5), inputs(4)
+    )
+    state = settled(at)
+    units = [2.0 if unit == ep.ClippedReLU(2.0) else 1.0 for unit in at.leaf_units()]
+    walls = np.concatenate(
+        [np.full(s[0].size, w) for s, w in zip(state, units, strict=True)]
+    )
+    inside = flat_slopes(at, state, lambda s: ((s > 0) & (s < walls)).astype(float))
+    # Some are saturated, and some not, or this would show nothing.
+    assert 0 < inside.mean() < 1
+    # Power iteration of 20 steps: the squared ratio of the two largest eigenvalues to
+    # the 20th power bounds its error, 1e-3 for a ratio of 0.84.
+    np.testing.assert_allclose(
+        spectral_radius(at, state), radius_by_hand("chain", at, inside), rtol=0.02
+    )
+
+
+def test_the_radius_of_curved_units_has_their_slope():
+    at = ep.Landscape(network("chain", ("steep_sigmoid",), scale=1.5), inputs(4))
+    state = settled(at)
+    slopes = flat_slopes(at, state, lambda s: 4 * s * (1 - s))
+    np.testing.assert_allclose(
+        spectral_radius(at, state), radius_by_hand("chain", at, slopes), rtol=0.02
+    )
+
+
+def test_a_nudge_stiffens_the_output():
+    # With β the output's slope is 1/(1 + β): it follows its drive less.
+    model = ep.Model(network("chain", ("linear",)), ep.SquaredError())
+    at = ep.Landscape(model, inputs(2)).nudge(targets(2), 0.5)
+    slopes = np.ones((2, 11))
+    slopes[:, -3:] = 1 / 1.5
+    np.testing.assert_allclose(
+        spectral_radius(at, settled(at)), radius_by_hand("chain", at, slopes), rtol=0.02
+    )
+
+
+def test_what_is_held_takes_no_part():
+    at = ep.Landscape(network("chain", ("linear",)), inputs(2))
+    held = at.clamp(lambda state: state[1], jnp.zeros((2, 2, 2)))
+    # h – k – output with k held: no two free layers are coupled.
+    np.testing.assert_array_equal(spectral_radius(held, settled(held)), 0.0)
+
+
+def sweep_radius(matrix: np.ndarray, even: np.ndarray, omega: float) -> float:
+    """The spectral radius of one over-relaxed sweep, as a matrix."""
+    size = len(matrix)
+
+    def half(moving):
+        change = np.diag(np.where(moving, omega, 0.0))
+        return np.eye(size) + change @ (matrix - np.eye(size))
+
+    return np.max(np.abs(np.linalg.eigvals(half(~even) @ half(even))))
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.6])
+def test_the_estimate_is_the_best_factor(scale):
+    at = ep.Landscape(network("chain", ("linear",), scale=scale), inputs(1))
+    estimate = float(ep.estimate_relaxation(at, share=0.5))
+    matrix, _ = full_matrix("chain", at.energy_fn.edges)
+    # Layers h and output move together, then k.
+    even = np.r_[np.ones(4), np.zeros(4), np.ones(3)].astype(bool)
+    grid = np.arange(1.0, 1.95, 0.005)
+    rates = [sweep_radius(matrix[5:, 5:], even, w) for w in grid]
+    assert abs(estimate - grid[int(np.argmin(rates))]) < 0.02
+    # At the best ω the rate is ω − 1, far below that of exact sweeps.
+    best = sweep_radius(matrix[5:, 5:], even, estimate)
+    assert best == pytest.approx(estimate - 1, abs=0.03)
+    assert best < 0.5 * sweep_radius(matrix[5:, 5:], even, 1.0)
+
+
+def test_the_slowest_examples_get_a_margin():
+    at = ep.Landscape(network("chain", ("linear",)), inputs(1))
+    exact, with_margin = (
+        float(ep.estimate_relaxation(at, share=share)) for share in (0.999, 1.0)
+    )
+    assert with_margin - 1 == pytest.approx(1.3 * (exact - 1), rel=1e-4)
+
+
+def test_uncoupled_layers_need_no_over_relaxation():
+    at = ep.Landscape(network("chain", ("linear",), scale=1e-9), inputs(2))
+    assert float(ep.estimate_relaxation(at)) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_estimate_stays_in_its_range_where_there_is_no_minimum():
+    at = ep.Landscape(network("chain", ("linear",), scale=20.0), inputs(2))
+    assert 1 <= float(ep.estimate_relaxation(at)) <= 1.9
+
+
+def test_only_open_factors_are_filled_in():
+    at = ep.Landscape(network("chain"), inputs(4))
+    open_, closed = ep.BlockCoordinate(), ep.BlockCoordinate(relaxation=1.4)
+    patient = ep.BlockCoordinate(stop=ep.Tolerance())
+    method = ep.EquilibriumProp(ep.Centered(0.2), patient, open_)
+    tuned = ep.tune(method, at)
+    assert float(tuned.solver.relaxation) == float(ep.estimate_relaxation(at))
+    nine_in_ten = ep.estimate_relaxation(at, share=0.9)
+    assert float(tuned.nudged_solver.relaxation) == float(nine_in_ten)
+    assert tuned.nudging == method.nudging
+    assert ep.tune(closed, at) == closed
+    assert ep.tune(ep.Euler(), at) == ep.Euler()
+    assert estimate_factors(closed, at) == no_factors(closed) == ()
+    assert fill_in(open_, no_factors(open_)).relaxation == 1.0
+
+
+def test_an_open_factor_is_the_exact_minimum():
+    at = ep.Landscape(network("skip"), inputs(4))
+    for steps in (1, 7):
+        exact = ep.relax(at, ep.BlockCoordinate(max_steps=steps), throw=False)
+        one = ep.BlockCoordinate(relaxation=1.0, max_steps=steps)
+        same = ep.relax(at, one, throw=False)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-15),
+            exact.state,
+            same.state,
+        )
+
+
+def test_another_estimate_compiles_nothing():
+    at = ep.Landscape(network("chain"), inputs(4))
+    traced = []
+
+    @eqx.filter_jit
+    def settle(solver):
+        traced.append(solver)
+        return ep.relax(at, solver, throw=False).residual
+
+    settle(ep.tune(ep.BlockCoordinate(), at))
+    other = ep.Landscape(network("chain", scale=0.6), inputs(4))
+    settle(ep.tune(ep.BlockCoordinate(), other))
+    assert len(traced) == 1
+
+
+def test_an_energy_that_blocks_do_not_suit_is_refused():
+    at = ep.Landscape(network("lateral"), inputs(2))
+    with pytest.raises(ValueError, match="`BlockCoordinate` needs an interaction"):
+        ep.tune(ep.BlockCoordinate(), at)
+
+
+def strongly_coupled() -> ep.Landscape:
+    """Four curved units in a ring, with weights eight times the usual: over-relaxed by
+    1.9 one of six examples swings for ever."""
+    units = ("sigmoid", "tanh", "softmax", "steep_sigmoid")
+    return ep.Landscape(network("cycle", units, scale=8.0), inputs(6))
+
+
+BOLD = ep.BlockCoordinate(
+    relaxation=1.9, max_steps=400, stop=ep.Tolerance(1e-10), certify=1e-8
+)
+
+
+def test_curved_units_settle_under_any_factor(monkeypatch):
+    found = ep.relax(strongly_coupled(), BOLD, throw=False)
+    assert bool(jnp.all(found.converged))
+    assert int(jnp.max(found.num_steps)) < 100
+    # It is the caution that does it.
+    monkeypatch.setattr("eqprop.relaxation.solvers._caution._PATIENCE", 10**6)
+    jax.clear_caches()
+    blind = ep.relax(strongly_coupled(), BOLD, throw=False)
+    assert not bool(jnp.all(blind.converged))
+    jax.clear_caches()
+
+
+def test_an_example_loses_trust_by_itself():
+    at = strongly_coupled()
+    together = ep.relax(at, BOLD)
+    for k in range(6):
+        alone = ep.relax(ep.Landscape(at.model, at.x[k : k + 1]), BOLD)
+        assert int(alone.num_steps[0]) == int(together.num_steps[k])
+
+
+def test_quadratic_units_need_no_caution():
+    # Their energy falls for every ω below 2, so nothing is remembered of them.
+    at = ep.Landscape(network("chain"), inputs(2))
+    solver = ep.BlockCoordinate(relaxation=1.9)
+    assert solver.init(at, at.init(), None) is None
+    curved = ep.Landscape(network("chain", ("sigmoid",)), inputs(2))
+    assert solver.init(curved, curved.init(), None) is not None
+    assert ep.BlockCoordinate().init(curved, curved.init(), None) is None
+
+
+def test_over_relaxed_sweeps_never_raise_the_energy_of_quadratic_units():
+    # Also where it has several minima: weights of 4 on units with two walls.
+    units = ("clipped_relu", "hard_sigmoid")
+    model = ep.Model(network("skip", units, scale=4.0), ep.SquaredError())
+    at = ep.Landscape(model, inputs()).nudge(targets(), 0.4)
+    for omega in (0.3, 1.3, 1.7, 1.98):
+        values = ep.relax(
+            at,
+            ep.BlockCoordinate(relaxation=omega, max_steps=25),
+            observe=lambda at, state: at.energy(state),
+            throw=False,
+        ).observations
+        slack = 1e-13 * (1 + np.abs(values[:-1]))
+        assert np.all(np.diff(values, axis=0) <= slack)
+        assert np.all(values[-1] < values[0] - 1e-6)
+        assert math.isfinite(float(values[-1].sum()))
