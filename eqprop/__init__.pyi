@@ -74,6 +74,7 @@ from .relaxation import (
     Landscape as Landscape,
     Langevin as Langevin,
     MetropolisLangevin as MetropolisLangevin,
+    Nesterov as Nesterov,
     relax as relax,
     RelaxationError as RelaxationError,
     RESULTS as RESULTS,

@@ -13,6 +13,7 @@ from helpers import flat, inputs, network, random_state, targets, well
 SOLVERS = {
     "euler": ep.Euler(step_size=0.5, max_steps=60, stop=ep.Tolerance(1e-6)),
     "adaptive": ep.AdaptiveEuler(max_steps=60, stop=ep.Tolerance(1e-6)),
+    "momentum": ep.Nesterov(max_steps=60, stop=ep.Tolerance(1e-6)),
     "fixed point": ep.FixedPoint(damping=0.5, max_steps=60, stop=ep.Tolerance(1e-6)),
     "blocks": ep.BlockCoordinate(relaxation=1.3, max_steps=60, stop=ep.Tolerance(1e-6)),
 }

@@ -26,12 +26,13 @@ def landscape(units=("hard_sigmoid",), *, batch: int = 3) -> ep.Landscape:
 NUMBERS = [
     (ep.Euler, "step_size", [0.0, -0.5, math.nan, math.inf]),
     (ep.AdaptiveEuler, "step_size", [0.0, -0.5, math.nan, math.inf]),
+    (ep.Nesterov, "step_size", [0.0, -0.5, math.nan, math.inf]),
     (ep.FixedPoint, "damping", [0.0, -0.5, 1.5, math.nan]),
     (ep.BlockCoordinate, "relaxation", [0.0, 2.0, -1.0, 2.5, math.nan]),
     (ep.Tolerance, "atol", [-1e-3, math.nan, math.inf]),
     (ep.Tolerance, "rtol", [-1e-3, math.nan, math.inf]),
 ]
-SOLVERS = [ep.Euler, ep.AdaptiveEuler, ep.FixedPoint, ep.BlockCoordinate]
+SOLVERS = [ep.Euler, ep.AdaptiveEuler, ep.Nesterov, ep.FixedPoint, ep.BlockCoordinate]
 NUMBERS += [(kind, "certify", [0.0, -1e-3, math.nan]) for kind in SOLVERS]
 
 
@@ -47,7 +48,7 @@ def test_nonsense_numbers_are_refused_as_typed(kind, name, value):
 
 
 @pytest.mark.parametrize("value", ["0.5", None, [0.5]])
-@pytest.mark.parametrize("kind, name", [row[:2] for row in NUMBERS[:6]])
+@pytest.mark.parametrize("kind, name", [row[:2] for row in NUMBERS[:7]])
 def test_what_is_no_number_is_refused(kind, name, value):
     if name == "relaxation" and value is None:
         pytest.skip("left open: `tune` fills it in")
@@ -80,7 +81,7 @@ def test_optimistix_checks_its_numbers_as_the_solvers_do():
 
 
 @pytest.mark.parametrize("unit", ["sigmoid", "tanh", "softmax"])
-@pytest.mark.parametrize("solver", [ep.Euler(), ep.AdaptiveEuler()])
+@pytest.mark.parametrize("solver", [ep.Euler(), ep.AdaptiveEuler(), ep.Nesterov()])
 def test_explicit_steps_refuse_units_of_unbounded_curvature(unit, solver):
     name = type(solver).__name__
     pattern = rf"(?i)`{name}` needs .*bounded curvature.*`{unit}.*ep\.FixedPoint"

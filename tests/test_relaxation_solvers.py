@@ -28,6 +28,7 @@ GOAL = ep.Tolerance(atol=1e-12)
 SOLVERS = {
     "euler": ep.Euler(step_size=0.7, max_steps=500, stop=GOAL),
     "adaptive": ep.AdaptiveEuler(stop=GOAL),
+    "momentum": ep.Nesterov(step_size=0.5, max_steps=500, stop=GOAL),
     "fixed point": ep.FixedPoint(damping=1.0, max_steps=500, stop=GOAL),
     "damped": ep.FixedPoint(damping=0.5, max_steps=500, stop=GOAL),
     "blocks": ep.BlockCoordinate(relaxation=1.0, max_steps=500, stop=GOAL),
@@ -36,7 +37,7 @@ SOLVERS = {
     "iteration": ep.Optimistix(optx.FixedPointIteration(rtol=1e-13, atol=1e-13)),
     "bfgs": ep.Optimistix(optx.BFGS(rtol=1e-12, atol=1e-12)),
 }
-EXPLICIT = ("euler", "adaptive")
+EXPLICIT = ("euler", "adaptive", "momentum")
 
 
 REFERENCES = ("newton", "iteration", "bfgs")

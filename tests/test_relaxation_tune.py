@@ -211,11 +211,12 @@ def test_an_example_loses_trust_by_itself():
 def test_quadratic_units_need_no_caution():
     # Their energy falls for every ω below 2, so nothing is remembered of them.
     at = ep.Landscape(network("chain"), inputs(2))
-    solver = ep.BlockCoordinate(relaxation=1.9)
+    solver = ep.BlockCoordinate(relaxation=1.9, stop=ep.Tolerance())
     assert solver.init(at, at.init(), None) is None
     curved = ep.Landscape(network("chain", ("sigmoid",)), inputs(2))
     assert solver.init(curved, curved.init(), None) is not None
-    assert ep.BlockCoordinate().init(curved, curved.init(), None) is None
+    for careless in (ep.BlockCoordinate(), ep.BlockCoordinate(relaxation=1.9)):
+        assert careless.init(curved, curved.init(), None) is None
 
 
 def test_over_relaxed_sweeps_never_raise_the_energy_of_quadratic_units():

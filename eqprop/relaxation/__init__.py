@@ -45,4 +45,5 @@ from .solvers import (
     BlockCoordinate as BlockCoordinate,
     Euler as Euler,
     FixedPoint as FixedPoint,
+    Nesterov as Nesterov,
 )

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -90,11 +91,13 @@ class RecurrentBackprop(AbstractEstimator):
 
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         require_second_derivative("RecurrentBackprop", landscape)
-        memory = self.solver.init(landscape, free.state, key)
-        _require_memoryless(self.solver, memory)
+        # One step of it stops nowhere, so it need not remember when to give way.
+        solver = dataclasses.replace(self.solver, stop=None)
+        memory = solver.init(landscape, free.state, key)
+        _require_memoryless(solver, memory)
 
         def step(at, state):
-            return self.solver.step(at, state, memory)[0]
+            return solver.step(at, state, memory)[0]
 
         _, pull = jax.vjp(lambda s: step(landscape, s), free.state)
         adjoint = self._summed(lambda term: pull(term)[0], cotangent)

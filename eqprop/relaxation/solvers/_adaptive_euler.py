@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PyTree, Scalar
 from .._landscape import Landscape
 from .._scalars import as_scalar, per_example, require, require_steps
 from .._solver import AbstractSolver, Tolerance
-from ._misc import largest_change, require_bounded_curvature
+from ._misc import inner, largest_change, require_bounded_curvature, require_real
 
 
 class _AdaptiveState(eqx.Module):
@@ -44,12 +44,7 @@ class AdaptiveEuler(AbstractSolver):
         require("AdaptiveEuler", "certify", self.certify, above=0, fix=fix)
 
     def init(self, landscape, state, key):
-        if landscape.complex:
-            raise ValueError(
-                "`AdaptiveEuler` takes steps that lower the energy, but complex "
-                "energies have no order. Use `ep.Euler(step_size=0.5)`, "
-                "`ep.FixedPoint(damping=0.5)` or `ep.BlockCoordinate()`."
-            )
+        require_real("AdaptiveEuler", landscape)
         require_bounded_curvature("AdaptiveEuler", landscape)
         energy = landscape.energy(state)
         step_size = jnp.full_like(energy, self.step_size)
@@ -59,12 +54,12 @@ class AdaptiveEuler(AbstractSolver):
         trial = _moved(landscape, state, memory.force, memory.step_size)
         energy, force = landscape.energy(trial), landscape.force(trial)
         shift = jax.tree.map(jnp.subtract, trial, state)
-        promised = 0.1 * _inner(shift, shift) / memory.step_size
+        promised = 0.1 * inner(shift, shift) / memory.step_size
         change = energy - memory.energy
         # Near the minimum the decrease drowns in the energy's round-off; the
         # trapezoid rule along the step still resolves it.
         both = jax.tree.map(jnp.add, force, memory.force)
-        finer = -0.5 * _inner(both, shift)
+        finer = -0.5 * inner(both, shift)
         noise = 16 * jnp.finfo(energy.dtype).eps * (1 + jnp.abs(energy))
         change = jnp.where(jnp.abs(change) > noise, change, finer)
         accept = change <= -promised
@@ -89,10 +84,3 @@ def _moved(
 ) -> PyTree[Array]:
     moved = jax.tree.map(lambda s, f: s + per_example(step_size, s) * f, state, force)
     return landscape.project(moved)
-
-
-def _inner(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
-    products = jax.tree.map(
-        lambda s, t: jnp.sum((s * t).reshape(s.shape[0], -1), axis=1), a, b
-    )
-    return jax.tree.reduce(jnp.add, products)

@@ -24,7 +24,8 @@ class BlockCoordinate(AbstractSolver):
     a parabola. An ω between 1 and 2 converges in far fewer sweeps (successive
     over-relaxation); which one is best depends on the couplings, and
     [`eqprop.tune`][] estimates it. For curved units (`Sigmoid`, `Tanh`, `Softmax`)
-    only ω = 1 descends for certain: an example whose error stalls goes back toward it.
+    only ω = 1 descends for certain: on the way to a tolerance, an example whose error
+    stalls goes back toward it.
     Error: the largest distance of a block to its minimum, met during the sweep.
     Reverse-differentiable without `stop`.
 
@@ -56,7 +57,8 @@ class BlockCoordinate(AbstractSolver):
     def init(self, landscape, state, key):
         require_potential("BlockCoordinate", landscape)
         _require_affine(landscape)
-        if self.relaxation is None or all(u.quadratic for u in landscape.leaf_units()):
+        settles = self.relaxation is not None and self.stop is not None
+        if not settles or all(unit.quadratic for unit in landscape.leaf_units()):
             return None
         return fresh(landscape.batch, jax.tree.leaves(state)[0])
 

@@ -11,6 +11,24 @@ def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]
     return state_size(jax.tree.map(jnp.subtract, a, b))
 
 
+def inner(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
+    """The inner product of two states, for every example."""
+    products = jax.tree.map(
+        lambda s, t: jnp.sum((s * t).reshape(s.shape[0], -1), axis=1), a, b
+    )
+    return jax.tree.reduce(jnp.add, products)
+
+
+def require_real(owner: str, landscape: Landscape) -> None:
+    """Refuses complex states."""
+    if landscape.complex:
+        raise ValueError(
+            f"`{owner}` takes steps that lower the energy, but complex energies have "
+            "no order. Use `ep.Euler(step_size=0.5)`, `ep.FixedPoint(damping=0.5)` or "
+            "`ep.BlockCoordinate()`."
+        )
+
+
 def require_bounded_curvature(owner: str, landscape: Landscape) -> None:
     """Refuses units whose G″ is unbounded: explicit steps cycle near their walls."""
     require_continuous(owner, landscape)
