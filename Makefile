@@ -11,12 +11,13 @@ PYTHON3 := $(or $(PYTHON),python3)
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help train test test-long lint format clean
+.PHONY: help train test test-long bench lint format clean
 
 help:
 	@echo "make train      train a network on the bundled digits (ARGS=\"--epochs 3\")"
 	@echo "make test       lint, type check, and every test but the long ones"
 	@echo "make test-long  the tests that take minutes"
+	@echo "make bench      measure the speed on this machine (ARGS=\"steps --quick\")"
 	@echo "make lint       ruff and pyright only"
 	@echo "make format     rewrite the code as ruff formats it"
 	@echo "make clean      remove $(VENV), caches and builds; runs/ stays"
@@ -29,6 +30,9 @@ test: lint
 
 test-long: $(DEV_READY)
 	$(PY) -m pytest -m long $(ARGS)
+
+bench: $(RUN_READY)
+	$(VENV)/bin/eqprop bench $(ARGS)
 
 # GLOBAL_NODE=0: the Node pinned through the lint group, not whatever is on PATH.
 lint: $(DEV_READY)

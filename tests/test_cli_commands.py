@@ -65,6 +65,8 @@ def test_every_preset_file_is_listed():
     assert list_presets() == [
         "digits",
         "mnist",
+        "mnist-2h",
+        "mnist-3h",
         "scellier2017/net1",
         "scellier2017/net2",
         "scellier2017/net3",

@@ -9,6 +9,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 
 from ... import __version__
+from ._bench import bench
 from ._check_gradient import check_gradient
 from ._data import fetch_data, list_data
 from ._doctor import doctor
@@ -27,6 +28,7 @@ app = App(
 app.command(train, help=train_help())
 app.command(evaluate_run, name="eval")
 app.command(check_gradient)
+app.command(bench)
 _data = App(name="data", help="Lists and downloads data sets.")
 _data.command(list_data, name="list")
 _data.command(fetch_data, name="fetch")

@@ -1,5 +1,6 @@
 """Figures of what was measured."""
 
+from ._bench import plot_bench as plot_bench
 from ._gradients import (
     plot_bias as plot_bias,
     plot_descending_updates as plot_descending_updates,

@@ -1,0 +1,140 @@
+"""How many steps each solver needs to settle, on networks in training."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...data import Splits
+from ...relaxation import (
+    AbstractSolver,
+    AdaptiveEuler,
+    BlockCoordinate,
+    Euler,
+    FixedPoint,
+    Landscape,
+    Nesterov,
+    relax,
+    Tolerance,
+    tune,
+)
+from ._cases import house
+from ._nets import Trained, trained_nets
+from ._products import relaxation_equivalents
+
+
+RESIDUAL = 1e-3
+ESTIMATED = "estimated ω"
+FACTORS = tuple(round(1 + 0.05 * k, 2) for k in range(19))
+# Tried in turn: most solvers are done within the first.
+_LIMITS = (64, 768)
+_TUNING_EXAMPLES = 128
+
+
+def measure_sweeps(
+    splits: Splits,
+    hidden: Sequence[tuple[int, ...]],
+    *,
+    epochs: int,
+    examples: int,
+    note: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Trains networks and counts the steps from rest to a largest residual of 1e-3.
+
+    **Arguments:**
+
+    - `splits`: the data. Its first test examples are settled.
+    - `hidden`: the hidden layers of each network.
+    - `epochs`: when it is late in training.
+    - `examples`: how many test examples.
+    """
+    return [
+        measure_net(net, examples) for net in trained_nets(splits, hidden, epochs, note)
+    ]
+
+
+def measure_net(net: Trained, examples: int) -> dict[str, Any]:
+    """What every solver needs on one network."""
+    assert net.splits.test is not None
+    scape = Landscape(net.model, net.splits.test.x[:examples])
+    tuning = Landscape(net.model, net.splits.train.x[:_TUNING_EXAMPLES])
+    rows = [_row(net, name, solver, scape) for name, solver in _solvers(tuning).items()]
+    swept = [row for row in rows if row["relaxation"] is not None]
+    among = [row for row in swept if row["name"] != ESTIMATED]
+    best = min(among, key=_steps_or_more)
+    for row in rows:
+        row["ratio_to_best"] = _ratio(row["steps"], best["steps"])
+    return {
+        "sizes": net.sizes,
+        "stage": net.stage,
+        "epochs": net.epochs,
+        "test_error": net.test_error,
+        "examples": scape.batch,
+        "residual": RESIDUAL,
+        "best_relaxation": best["relaxation"],
+        "best_steps": best["steps"],
+        "solvers": rows,
+    }
+
+
+def _solvers(tuning: Landscape) -> dict[str, AbstractSolver]:
+    solvers: dict[str, AbstractSolver] = {
+        "Euler(0.5)": Euler(step_size=0.5),
+        "FixedPoint(0.5)": FixedPoint(damping=0.5),
+        "AdaptiveEuler": AdaptiveEuler(stop=None),
+        "Nesterov(0.5)": Nesterov(step_size=0.5, stop=None),
+    }
+    for factor in FACTORS:
+        solvers[f"ω = {factor:.2f}"] = BlockCoordinate(relaxation=factor)
+    # The tolerance says that the slowest example counts.
+    waiting = BlockCoordinate(relaxation=None, stop=Tolerance(RESIDUAL))
+    solvers[ESTIMATED] = tune(waiting, tuning)
+    return solvers
+
+
+def _row(
+    net: Trained, name: str, solver: AbstractSolver, scape: Landscape
+) -> dict[str, Any]:
+    steps, unconverged = steps_to_settle(solver, scape)
+    factor = solver.relaxation if isinstance(solver, BlockCoordinate) else None
+    case = house(*net.sizes[1:-1], batch=1, inputs=net.sizes[0])
+    case = dataclasses.replace(case, sizes=net.sizes)
+    return {
+        "name": name,
+        "relaxation": None if factor is None else round(float(factor), 4),
+        "steps": steps,
+        "matrix_products": None
+        if steps is None
+        else relaxation_equivalents(case, steps),
+        "unconverged": unconverged,
+    }
+
+
+def steps_to_settle(solver: AbstractSolver, scape: Landscape) -> tuple[int | None, int]:
+    """Steps from rest until the largest residual of all examples is at most 1e-3, and
+    how many examples are above it after the last step. `None`: never within 768."""
+    left = 0
+    for limit in _LIMITS:
+        trial = dataclasses.replace(solver, max_steps=limit, stop=None)
+        found = relax(scape, trial, observe=_residual, throw=False)
+        # Not `<=`, so that NaN counts as above.
+        above = ~(np.asarray(found.observations) <= RESIDUAL)
+        left = int(above[-1].sum())
+        settled = np.flatnonzero(~above.any(axis=1))
+        if settled.size:
+            return int(settled[0]), left
+    return None, left
+
+
+def _steps_or_more(row: dict[str, Any]) -> float:
+    return math.inf if row["steps"] is None else float(row["steps"])
+
+
+def _ratio(steps: int | None, best: int | None) -> float | None:
+    return None if steps is None or best is None else steps / best
+
+
+def _residual(landscape: Landscape, state: Any) -> Any:
+    return landscape.residual(state)
