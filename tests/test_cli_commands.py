@@ -69,7 +69,9 @@ def test_every_preset_file_is_listed():
         "mnist-3h",
         "scellier2017/net1",
         "scellier2017/net2",
+        "scellier2017/net2-certified",
         "scellier2017/net3",
+        "scellier2017/net3-certified",
     ]
 
 
