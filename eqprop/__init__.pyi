@@ -66,6 +66,7 @@ from .relaxation import (
     AbstractSolver as AbstractSolver,
     AdaptiveEuler as AdaptiveEuler,
     BlockCoordinate as BlockCoordinate,
+    CoarseFirst as CoarseFirst,
     Equilibrium as Equilibrium,
     estimate_relaxation as estimate_relaxation,
     Euler as Euler,

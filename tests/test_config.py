@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 
 from eqprop import data, energies, learning, relaxation
 from eqprop._presets import list_presets, read_preset
-from eqprop.data import GivenOrder, idx_folder, InOrder, Shuffled
+from eqprop.data import GivenOrder, idx_folder, InOrder, Shift, Shuffled
 from eqprop.energies import (
     Binary,
     ClippedReLU,
@@ -58,11 +58,13 @@ from eqprop.relaxation import (
     AbstractSolver,
     AdaptiveEuler,
     BlockCoordinate,
+    CoarseFirst,
     Euler,
     FixedPoint,
     Gibbs,
     Langevin,
     MetropolisLangevin,
+    Nesterov,
     Tolerance,
 )
 from eqprop.training import (
@@ -91,6 +93,8 @@ PARTS = [
     *(Euler(), Euler(0.1, max_steps=3, stop=Tolerance(rtol=0.7), certify=1e-5)),
     *(FixedPoint(), FixedPoint(damping=0.9), AdaptiveEuler(), AdaptiveEuler(stop=None)),
     *(BlockCoordinate(), BlockCoordinate(1.5, max_steps=7, stop=Tolerance(2e-4))),
+    *(Nesterov(), Nesterov(0.1, stop=None), CoarseFirst(Euler(), 4), Shift()),
+    *(Shift(2, (8, 9)), CoarseFirst(BlockCoordinate(max_steps=3))),
     *(Centered(0.2), OneSided(-0.1), RandomSign(1), Clamped()),
     *(BackpropThroughTime(Euler(max_steps=2)), BackpropThroughTime(truncate=3)),
     *(ImplicitDifferentiation(), ImplicitDifferentiation(Euler(), GMRES(1e-6, 30))),

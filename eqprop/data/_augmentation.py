@@ -36,7 +36,7 @@ class Shift(AbstractAugmentation):
     """
 
     pixels: int = eqx.field(default=1, static=True)
-    shape: tuple[int, int] = eqx.field(default=(28, 28), static=True, converter=tuple)
+    shape: tuple[int, ...] = eqx.field(default=(28, 28), static=True, converter=tuple)
 
     def __check_init__(self):
         whole = [self.pixels, *self.shape]

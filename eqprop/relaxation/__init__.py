@@ -1,5 +1,6 @@
 """How a state settles: landscapes, the driver, and its solvers."""
 
+from ._coarse import CoarseFirst as CoarseFirst
 from ._continuation import as_complex as as_complex, as_real as as_real
 from ._equilibrium import (
     classify as classify,

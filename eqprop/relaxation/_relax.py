@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
+from ._coarse import stages
 from ._continuation import as_complex
 from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
@@ -65,25 +66,33 @@ def relax(
 @eqx.filter_jit
 def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
     state = starting_state(landscape, state0)
-    batch = landscape.batch
-    progress = _Progress(
-        state,
-        solver.init(landscape, state, key),
-        jnp.zeros(batch, bool),
-        jnp.zeros(batch, jnp.int32),
-    )
-    observations = None
-    if observe is not None:
-        progress, observations = _observed_loop(landscape, solver, progress, observe)
-    elif solver.stop is None:
-        progress = jax.lax.fori_loop(
-            0, solver.max_steps, lambda _, p: _step(landscape, solver, p), progress
+    num_steps = jnp.zeros(landscape.batch, jnp.int32)
+    seen = []
+    for k, stage in enumerate(stages(solver)):
+        own_key = key if key is None or k == 0 else jax.random.fold_in(key, k)
+        progress = _Progress(
+            state,
+            stage.init(landscape, state, own_key),
+            jnp.zeros(landscape.batch, bool),
+            num_steps,
         )
-    else:
-        progress = _stopping_loop(landscape, solver, progress)
-    return certified(
-        landscape, solver, progress.state, progress.num_steps, observations
-    )
+        progress, observations = _settle(landscape, stage, progress, observe)
+        state, num_steps = progress.state, progress.num_steps
+        # Where a stage starts is where the one before it ended.
+        first = min(k, 1)
+        seen.append(jax.tree.map(lambda a, first=first: a[first:], observations))
+    observations = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
+    return certified(landscape, solver, state, num_steps, observations)
+
+
+def _settle(landscape, solver, progress: _Progress, observe):
+    if observe is not None:
+        return _observed_loop(landscape, solver, progress, observe)
+    if solver.stop is not None:
+        return _stopping_loop(landscape, solver, progress), None
+    return jax.lax.fori_loop(
+        0, solver.max_steps, lambda _, p: _step(landscape, solver, p), progress
+    ), None
 
 
 def starting_state(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:

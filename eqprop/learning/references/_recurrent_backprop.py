@@ -1,4 +1,3 @@
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -92,7 +91,7 @@ class RecurrentBackprop(AbstractEstimator):
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         require_second_derivative("RecurrentBackprop", landscape)
         # One step of it stops nowhere, so it need not remember when to give way.
-        solver = dataclasses.replace(self.solver, stop=None)
+        solver = _without_stop(self.solver)
         memory = solver.init(landscape, free.state, key)
         _require_memoryless(solver, memory)
 
@@ -157,6 +156,12 @@ class RecurrentBackprop(AbstractEstimator):
 def _next(back: Callable[[PyTree[Array]], PyTree[Array]], series: _Series) -> _Series:
     total = jax.tree.map(jnp.add, series.total, series.term)
     return _Series(back(series.term), total, series.done, series.num_steps + 1)
+
+
+def _without_stop(solver: AbstractSolver) -> AbstractSolver:
+    if solver.stop is None:
+        return solver
+    return eqx.tree_at(lambda s: s.stop, solver, None)
 
 
 def _require_memoryless(solver: AbstractSolver, memory: PyTree[Any]) -> None:

@@ -67,7 +67,7 @@ class BlockCoordinate(AbstractSolver):
         leaves, treedef = jax.tree.flatten(state)
         units = landscape.leaf_units()
         omega = self.relaxation
-        if memory is not None:
+        if omega is not None and memory is not None:
             omega = trusted(omega, memory)
         for block in landscape.blocks():
             goals = landscape.minimum(jax.tree.unflatten(treedef, leaves), block)
