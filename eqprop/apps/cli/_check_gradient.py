@@ -67,6 +67,7 @@ def check_gradient(
     """
     import jax
 
+    from ...relaxation import Landscape, tune
     from ..plots import require_figure_file
     from ._gradient_report import examine
 
@@ -79,8 +80,10 @@ def check_gradient(
     recipe, model = _opened(target, checkpoint, data_dir)
     train = recipe.data().train
     x, y = train.x[:examples], train.y[:examples]
+    # As in training, where ω is estimated on examples like these.
+    method = tune(recipe.method, Landscape(model, train.x[:128]))
     with jax.enable_x64(True):
-        report = examine(model, recipe.method, x, y, estimators, values, reference)
+        report = examine(model, method, x, y, estimators, values, reference)
         problems = report.check.problems(min_cos)
         if plot is not None:
             report.save_plot(plot)

@@ -81,7 +81,7 @@ def _steps(axes: Any, cases: Sequence[Mapping[str, Any]]) -> None:
         fontsize=8,
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=4,
+        ncols=2,
     )
 
 

@@ -1,0 +1,51 @@
+"""The page on performance: its tables are the stored measurements, its code runs."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = (REPOSITORY / "docs/performance.md").read_text("utf-8")
+STORED = json.loads((REPOSITORY / "docs/bench.json").read_text("utf-8"))
+
+
+def page_script():
+    path = REPOSITORY / "benchmarks" / "performance_page.py"
+    spec = importlib.util.spec_from_file_location("performance_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_the_stored_measurements():
+    assert page_script().filled(PAGE, STORED) == PAGE
+    for name in page_script().PLACES:
+        assert (
+            PAGE.count(f"<!-- {name} -->") == PAGE.count(f"<!-- end of {name} -->") == 1
+        )
+
+
+def test_they_were_taken_in_full_and_with_the_machine_to_themselves():
+    assert STORED["quick"] is False
+    assert STORED["other_load"] < 0.15
+
+
+def test_the_code_on_the_page_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "performance.md", "exec"), {})
+    # The estimated factor of an untrained net, which couples its layers weakly.
+    assert 1 < float(capsys.readouterr().out) < 1.5
+
+
+def test_the_commands_on_the_page_exist():
+    from eqprop.apps.cli._bench import SECTIONS
+
+    named = re.findall(r"eqprop bench ([a-z]+)", PAGE)
+    assert set(named) <= set(SECTIONS)
+    assert named
