@@ -330,6 +330,7 @@ def write_mnist(folder: Path, *, labels: int = 10) -> None:
 
 
 SMALL = ["--data.validation", "10", "--energy.sizes", "[6, 5, 10]", "--epochs", "1"]
+SMALL += ["--training.augmentation", "none"]
 
 
 def test_the_data_folder_is_kept_in_the_run(eqprop: Eqprop, tmp_path: Path):
