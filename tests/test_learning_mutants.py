@@ -17,6 +17,8 @@ RANDOM_SIGN = "learning/nudging/_random_sign.py"
 HELD = "learning/nudging/_clamped.py"
 PHASE = "learning/_phase.py"
 METHOD = "learning/_equilibrium_prop.py"
+TOGETHER = "relaxation/_together.py"
+TUNE = "relaxation/_tune.py"
 UNROLLED = "learning/references/_unrolled.py"
 
 CLOSED = "test_learning_exact.py -k quadratic_bias"
@@ -52,11 +54,11 @@ MUTANTS = [
     (PHASE, "                scape.beta,", "                None,", READOUT),
     (PHASE, "energy + scape.beta *", "energy - scape.beta *", READOUT),
     (PHASE, "phases[k].weight * batch_mean", "batch_mean", CLOSED),
-    (PHASE, "id(leaf) for leaf in leaves", "0 for leaf in leaves", CONTRAST),
+    (TOGETHER, "tuple(id(leaf) for leaf in", "tuple(0 for leaf in", CONTRAST),
     (PHASE, "return jnp.mean(values)", "return jnp.sum(values)", CLOSED),
     (PHASE, "jnp.sum(weight * values) /", "jnp.sum(values) /", BATCH),
     (PHASE, "jnp.where(total == 0, 1, total)", "total", PADDING),
-    (METHOD, "solver, p.state, key", "solver, None, key", ORIGINAL),
+    (METHOD, "[p.state for p in pending]", "[None for p in pending]", ORIGINAL),
     (METHOD, "self.solver, state0", "self.solver, None", OUTCOMES),
     (METHOD, "contrast_grad(phases, weight=weight)", "contrast_grad(phases)", BATCH),
     (METHOD, "free.state, y), weight)", "free.state, y), None)", BATCH),
@@ -118,8 +120,8 @@ MUTANTS += [
     (HELD, "isinstance(model.cost, Overlap)", "False", "test_coupled.py -k claimed"),
     (
         "energies/interactions/_dense.py",
-        "jnp.dot(",
-        "jnp.vdot(",
+        "* b.reshape(-1))",
+        "* jnp.conj(b.reshape(-1)))",
         "test_relaxation_complex.py -k closed_form",
     ),
     (
@@ -291,6 +293,54 @@ MUTANTS += [
         "jnp.where(k == 0, burn_in, 0)",
         "0",
         "test_stochastic.py -k falls or outcome",
+    ),
+    (
+        TOGETHER,
+        "return problem(landscape), structure, kinds",
+        "return structure, kinds",
+        "test_relaxation_together.py -k unlike",
+    ),
+    (
+        TUNE,
+        "jnp.sqrt(1 - rho**2)",
+        "jnp.sqrt(1 + rho**2)",
+        "test_relaxation_tune.py -k best_factor",
+    ),
+    (
+        TUNE,
+        "growth[-1] * growth[-2]",
+        "growth[-1] * growth[-1]",
+        "test_relaxation_tune.py -k have_their_slope",
+    ),
+    (
+        TUNE,
+        "jnp.argmin(smooth)",
+        "jnp.argmax(smooth)",
+        "test_relaxation_tune.py -k fewest_sweeps",
+    ),
+    (
+        "relaxation/solvers/_caution.py",
+        "0.5 * caution.share",
+        "1.0 * caution.share",
+        "test_relaxation_tune.py -k under_any_factor",
+    ),
+    (
+        "relaxation/solvers/_nesterov.py",
+        "(age - 1) / older",
+        "age / older",
+        "test_relaxation_nesterov.py -k recursion",
+    ),
+    (
+        "relaxation/solvers/_nesterov.py",
+        "inner(pulled, went) < 0",
+        "inner(pulled, went) < -1e9",
+        "test_relaxation_nesterov.py -k recursion",
+    ),
+    (
+        "data/_augmentation.py",
+        "0, 2 * p + 1",
+        "0, 2 * p",
+        "test_data_augmentation.py -k equally",
     ),
 ]
 
