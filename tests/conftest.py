@@ -46,3 +46,19 @@ def mnist_folder() -> Path:
     if named:
         pytest.fail(f"EQPROP_TEST_MNIST={named} is not a folder.")
     pytest.skip("no MNIST here; point EQPROP_TEST_MNIST at a folder of its IDX files")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Every compiled program holds a dozen memory maps, of which Linux allows a process
+    65,530: past that the compiler aborts. Forgotten in time, they are given back."""
+    yield
+    if _memory_maps() > 20_000:
+        jax.clear_caches()
+
+
+def _memory_maps() -> int:
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0  # not Linux

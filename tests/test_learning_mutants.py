@@ -310,7 +310,7 @@ MUTANTS += [
         TUNE,
         "growth[-1] * growth[-2]",
         "growth[-1] * growth[-1]",
-        "test_relaxation_tune.py -k have_their_slope",
+        "test_relaxation_tune.py -k has_their_slope",
     ),
     (
         TUNE,
