@@ -1,9 +1,7 @@
 """The table of methods: its numbers are the stored ones, its flags are recipes."""
 
-import importlib.util
 import json
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -12,32 +10,24 @@ from eqprop.apps.cli._flags import split_flags
 from eqprop.learning import AbstractEstimator, AbstractNudging
 from eqprop.training._config import merge
 from eqprop.training._recipe import build, candidates, method_named
+from scripts import benchmark, REPOSITORY
 
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = (REPOSITORY / "docs/methods.md").read_text("utf-8")
 STORED = json.loads((REPOSITORY / "docs/methods.json").read_text("utf-8"))
 
 
-def benchmark():
-    path = REPOSITORY / "benchmarks" / "methods.py"
-    spec = importlib.util.spec_from_file_location("methods", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_table_is_made_of_the_stored_numbers():
     table = PAGE.split("<!-- table -->")[1].split("<!-- end of table -->")[0]
-    assert table.strip() == benchmark().as_table(STORED["rows"])
+    assert table.strip() == benchmark("methods").as_table(STORED["rows"])
     assert all(len(row["test_errors"]) == STORED["seeds"] for row in STORED["rows"])
 
 
 def test_the_benchmark_still_has_the_rows_that_were_stored():
     rows = [(row["unit"], row["name"], row["flags"]) for row in STORED["rows"]]
-    assert rows == [(row.unit, row.name, row.flags) for row in benchmark().ROWS]
+    assert rows == [
+        (row.unit, row.name, row.flags) for row in benchmark("methods").ROWS
+    ]
 
 
 @pytest.mark.parametrize(

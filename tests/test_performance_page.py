@@ -1,29 +1,18 @@
 """The page on performance: its tables are the stored measurements, its code runs."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
+
+from scripts import benchmark, REPOSITORY
 
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = (REPOSITORY / "docs/performance.md").read_text("utf-8")
 STORED = json.loads((REPOSITORY / "docs/bench.json").read_text("utf-8"))
 
 
-def page_script():
-    path = REPOSITORY / "benchmarks" / "performance_page.py"
-    spec = importlib.util.spec_from_file_location("performance_page", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_tables_are_the_stored_measurements():
-    assert page_script().filled(PAGE, STORED) == PAGE
-    for name in page_script().PLACES:
+    assert benchmark("performance_page").filled(PAGE, STORED) == PAGE
+    for name in benchmark("performance_page").PLACES:
         assert (
             PAGE.count(f"<!-- {name} -->") == PAGE.count(f"<!-- end of {name} -->") == 1
         )

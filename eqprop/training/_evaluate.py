@@ -74,8 +74,7 @@ class Evaluation:
     def run(self, model: Model, solver: AbstractSolver, *, compile_only: bool = False):
         """Settles all examples and returns the means; writes back the states."""
         stop = 0 if compile_only else self.batches
-        few = jax.tree.map(lambda a: a[:_ESTIMATED_ON], self.data.x)
-        solver = tune(solver, Landscape(model, few))
+        solver = tune(solver, first_examples(model, self.data))
         sums, states = evaluate_batches(
             model,
             self.data,
@@ -91,6 +90,12 @@ class Evaluation:
         means = summarize(sums)
         kept = ("error", "cost", "energy", "converged", "residual", "saturation")
         return {name: means[name] for name in kept}
+
+
+def first_examples(model: Model, data: Dataset) -> Landscape:
+    """The examples of a data set that open relaxation factors are estimated on."""
+    few = jax.tree.map(lambda a: a[:_ESTIMATED_ON], data.x)
+    return Landscape(model, few)
 
 
 def resting_states(model: Model, data: Dataset) -> PyTree[Array]:

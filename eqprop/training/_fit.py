@@ -21,11 +21,11 @@ from ..data import (
 )
 from ..energies import Model
 from ..learning import AbstractEstimator
-from ..relaxation import estimate_factors, fill_in, Landscape, no_factors
+from ..relaxation import estimate_factors, fill_in, no_factors
 from ._arguments import check_numbers, check_together, check_types
 from ._checkpoint import read_manifest
 from ._config import to_table
-from ._evaluate import Evaluation, resting_states
+from ._evaluate import Evaluation, first_examples, resting_states
 from ._loop import Epoch, Progressing, run_keys, train_batches
 from ._metrics import empty_sums, summarize
 from ._optimizers import AbstractOptimizer, Optax
@@ -35,8 +35,8 @@ from ._rundir import RunDirectory
 
 _Tree = TypeVar("_Tree")
 
-# Open relaxation factors are estimated so often in an epoch, on so many examples.
-_ESTIMATES, _ESTIMATED_ON = 4, 128
+# Open relaxation factors are estimated so often in an epoch.
+_ESTIMATES = 4
 
 # Seconds between reports: long enough that the host costs nothing.
 _REPORT_SECONDS = 0.25
@@ -270,8 +270,8 @@ class _Trainer:
 
     def _estimate(self) -> tuple[jax.Array, ...]:
         """The factors that the method leaves open, at the model of this moment."""
-        x = jax.tree.map(lambda a: a[:_ESTIMATED_ON], self.data.train.x)
-        return estimate_factors(self.method, Landscape(self.state.model, x))
+        few = first_examples(self.state.model, self.data.train)
+        return estimate_factors(self.method, few)
 
     def _finite(self) -> bool:
         leaves = jax.tree.leaves(eqx.filter(self.state.model, eqx.is_inexact_array))

@@ -67,7 +67,8 @@ def check_gradient(
     """
     import jax
 
-    from ...relaxation import Landscape, tune
+    from ...relaxation import tune
+    from ...training._evaluate import first_examples
     from ..plots import require_figure_file
     from ._gradient_report import examine
 
@@ -81,7 +82,7 @@ def check_gradient(
     train = recipe.data().train
     x, y = train.x[:examples], train.y[:examples]
     # As in training, where ω is estimated on examples like these.
-    method = tune(recipe.method, Landscape(model, train.x[:128]))
+    method = tune(recipe.method, first_examples(model, train))
     with jax.enable_x64(True):
         report = examine(model, method, x, y, estimators, values, reference)
         problems = report.check.problems(min_cos)
