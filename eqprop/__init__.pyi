@@ -2,6 +2,8 @@ __version__: str
 
 from . import data as data, diagnostics as diagnostics, training as training
 from .apps import plots as plots
+from .apps.viewer._view import view as view
+from .apps.viewer._widget import ViewerWidget as ViewerWidget
 from .energies import (
     AbstractCost as AbstractCost,
     AbstractEnergy as AbstractEnergy,

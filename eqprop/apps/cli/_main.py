@@ -16,6 +16,7 @@ from ._doctor import doctor
 from ._eval import evaluate_run
 from ._flags import split_flags
 from ._train import train, train_help
+from ._view import view_run
 
 
 app = App(
@@ -28,6 +29,7 @@ app = App(
 app.command(train, help=train_help())
 app.command(evaluate_run, name="eval")
 app.command(check_gradient)
+app.command(view_run, name="view")
 app.command(bench)
 _data = App(name="data", help="Lists and downloads data sets.")
 _data.command(list_data, name="list")
