@@ -50,7 +50,7 @@ def perform(session: Session, message: Message) -> None:
     command(session, message)
 
 
-def number(message: Message, field: str, low: float, high: float) -> float:
+def number(message: Message, field: str, low: float | int, high: float | int) -> float:
     """A field that must be a number from `low` to `high`."""
     value = message.get(field)
     if (

@@ -48,21 +48,36 @@ class Player:
         """Ends the thread, after the step under way."""
         self._messages.put(None)
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self) -> None:
         """Waits for the thread's end."""
-        self._thread.join(timeout)
+        self._thread.join()
+
+    @property
+    def playing(self) -> bool:
+        """Whether the thread has not ended yet."""
+        return self._thread.is_alive()
 
     def _play(self) -> None:
-        session = Session(self._subject)
+        try:
+            self._follow(Session(self._subject))
+        except Exception as error:
+            # The page must not wait for a picture that never comes.
+            self._complain(f"The viewer has failed; reload the page. {error}")
+            raise
+
+    def _follow(self, session: Session) -> None:
         self._publish(introduction(session), False)
         self._publish(portrait(session), True)
         last = time.monotonic()
         while True:
             moving = self._running and not session.settled
-            text = self._next(1 / _RATE if moving else None, last)
-            if text is None:
-                return
-            if text:
+            try:
+                text = self._next(last + 1 / _RATE if moving else None)
+            except queue.Empty:
+                pass
+            else:
+                if text is None:
+                    return
                 self._perform(session, text)
                 self._publish(portrait(session), True)
                 continue
@@ -77,15 +92,11 @@ class Player:
             if steps:
                 self._publish(portrait(session), True)
 
-    def _next(self, wait: float | None, last: float) -> str | bytes | None:
-        """The next message; empty when it is time for the next picture."""
-        try:
-            if wait is None:
-                return self._messages.get()
-            left = last + wait - time.monotonic()
-            return self._messages.get(timeout=max(0.0, left))
-        except queue.Empty:
-            return ""
+    def _next(self, until: float | None) -> str | bytes | None:
+        """The next message. Raises `queue.Empty` when it is time for a picture."""
+        if until is None:
+            return self._messages.get()
+        return self._messages.get(timeout=max(1e-6, until - time.monotonic()))
 
     def _perform(self, session: Session, text: str | bytes) -> None:
         session.notice = ""
@@ -103,4 +114,7 @@ class Player:
                 perform(session, message)
         except (ValueError, ArithmeticError) as error:
             # Of one message: the network and the next message are none the worse.
-            self._publish(encode({"kind": "error", "message": str(error)}, {}), False)
+            self._complain(str(error))
+
+    def _complain(self, text: str) -> None:
+        self._publish(encode({"kind": "error", "message": text}, {}), False)

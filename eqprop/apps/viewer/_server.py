@@ -53,7 +53,7 @@ class Server:
         self._subject = subject
         self._token = secrets.token_urlsafe(24)
         self._hosts = {f"{name}:{port}" for name in (_HOST, "localhost")}
-        self._open = 0
+        self._players: set[Player] = set()
         self.url = f"http://{_HOST}:{port}/{self._token}/"
         self.app = Starlette(
             routes=[
@@ -75,40 +75,37 @@ class Server:
         if not self._admits(socket) or own == origin or own not in self._hosts:
             await socket.close(1008)  # before it is accepted: answered with 403
             return
-        if self._open >= _PAGES:
+        # A page that is gone holds its place until its thread has ended.
+        self._players = {player for player in self._players if player.playing}
+        if len(self._players) >= _PAGES:
             await socket.accept()
             await socket.close(1013, f"{_PAGES} pages are open already; close one.")
             return
-        self._open += 1
-        try:
-            await socket.accept()
-            await self._serve(socket)
-        finally:
-            self._open -= 1
-
-    def _admits(self, request: Request | WebSocket) -> bool:
-        token = request.path_params["token"]
-        same = secrets.compare_digest(token.encode(), self._token.encode())
-        return same and request.headers.get("host", "") in self._hosts
-
-    async def _serve(self, socket: WebSocket) -> None:
         outbox = _Outbox()
         player = Player(self._subject, outbox.put)
+        self._players.add(player)
         player.start()
+        await socket.accept()
         sender = asyncio.create_task(_send(socket, outbox))
         try:
-            while True:
-                message = await socket.receive()
-                if message["type"] == "websocket.disconnect":
-                    break
-                text = message.get("text")
-                player.submit(message.get("bytes") or b"" if text is None else text)
+            await _receive(socket, player)
         finally:
             player.stop()
             sender.cancel()
             with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
                 await sender
-            await asyncio.to_thread(player.join, 30)
+
+    def stop(self) -> None:
+        """Ends all threads, each after the step that it is at."""
+        for player in self._players:
+            player.stop()
+        for player in self._players:
+            player.join()
+
+    def _admits(self, request: Request | WebSocket) -> bool:
+        token = request.path_params["token"]
+        same = secrets.compare_digest(token.encode(), self._token.encode())
+        return same and request.headers.get("host", "") in self._hosts
 
 
 class _Outbox:
@@ -146,3 +143,12 @@ class _Outbox:
 async def _send(socket: WebSocket, outbox: _Outbox) -> None:
     while True:
         await socket.send_bytes(await outbox.get())
+
+
+async def _receive(socket: WebSocket, player: Player) -> None:
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        player.submit(message.get("bytes") or b"" if text is None else text)

@@ -96,9 +96,7 @@ class Subject:
         ]
 
 
-def of_arrays(
-    model: Model, data: Dataset | Splits | tuple[Any, Any], title: str
-) -> Subject:
+def of_arrays(model: Model, data: Any, title: str) -> Subject:
     """A network of one's own and its examples: of splits the test part, if any."""
     if isinstance(data, Splits):
         parts = (data.test, data.validation, data.train)

@@ -1,3 +1,4 @@
+import atexit
 import socket
 import threading
 import time
@@ -44,10 +45,10 @@ class View:
             ) from error
         self._socket = _listen(port)
         warm_up(subject)
-        server = Server(subject, self._socket.getsockname()[1])
-        self.url = server.url
+        self._server = Server(subject, self._socket.getsockname()[1])
+        self.url = self._server.url
         config = uvicorn.Config(
-            server.app,
+            self._server.app,
             log_level="error",
             access_log=False,
             ws="websockets-sansio",
@@ -60,6 +61,8 @@ class View:
             target=self._uvicorn.run, args=([self._socket],), daemon=True
         )
         self._thread.start()
+        # A thread of JAX that is cut off at the process's end aborts it.
+        atexit.register(self.close)
         while not self._uvicorn.started and self._thread.is_alive():
             time.sleep(0.01)
 
@@ -75,7 +78,9 @@ class View:
     def close(self) -> None:
         """Ends the server."""
         self._uvicorn.should_exit = True
-        self._thread.join(10)
+        self._thread.join()
+        self._server.stop()
+        atexit.unregister(self.close)
 
     def __enter__(self) -> "View":
         return self

@@ -31,9 +31,9 @@ const TEMPLATE = `
       <button class="reset live" type="button" aria-keyshortcuts="r">From rest</button>
     </div>
     <label class="scrub replay">Moment<input class="moment" type="range" min="0" value="0" step="1"></label>
-    <label>Speed <output class="speed-value"></output><input class="speed" type="range" min="0" max="3" step="0.05" value="0.8"></label>
+    <label>Speed <span class="value speed-value"></span><input class="speed" type="range" min="0" max="3" step="0.05" value="0.8"></label>
     <label class="live">Solver<select class="solver"></select></label>
-    <label class="live"><span class="number-label"></span> <output class="number-value"></output><input class="number" type="range" step="0.01"></label>
+    <label class="live"><span class="number-label"></span> <span class="value number-value"></span><input class="number" type="range" step="0.01"></label>
   </section>
   <section class="middle" aria-label="The network">
     <h2>Layers <span class="hint difference-hint"></span></h2>
@@ -49,7 +49,7 @@ const TEMPLATE = `
   <section class="right" aria-label="Nudge and learn">
     <h2 class="live">Nudge</h2>
     <label class="live">Estimator<select class="nudging"></select></label>
-    <label class="live">β <output class="beta-value"></output><input class="beta" type="range" min="-1" max="1" step="0.01"></label>
+    <label class="live">β <span class="value beta-value"></span><input class="beta" type="range" min="-1" max="1" step="0.01"></label>
     <div class="row live">
       <button class="nudge primary" type="button" aria-keyshortcuts="n">Nudge</button>
       <button class="free" type="button" aria-keyshortcuts="f">Back to free</button>
@@ -59,7 +59,7 @@ const TEMPLATE = `
     <canvas class="update" width="8" height="8" role="img" aria-label="Update of the weights"></canvas>
     <p class="hint update-hint">Nudge to see how the weights would change.</p>
     <table class="cosines"><caption>Against the exact gradient</caption><tbody></tbody></table>
-    <label class="live">Learning rate <output class="rate-value"></output><input class="rate" type="range" min="-3" max="0.5" step="0.05"></label>
+    <label class="live">Learning rate <span class="value rate-value"></span><input class="rate" type="range" min="-3" max="0.5" step="0.05"></label>
     <div class="row live">
       <button class="apply primary" type="button" aria-keyshortcuts="a">Apply</button>
       <button class="apply-ten" type="button" aria-keyshortcuts="t">Apply ×10</button>
@@ -395,7 +395,7 @@ class Page {
     this.$(".weights").textContent = header.weights;
     this.$(".undo").disabled = header.updates === 0;
     this.$(".free").disabled = !nudged;
-    if (this.transport.replays) this.set(".moment", this.transport.moment);
+    if (this.transport.replays) this.set(".moment", this.root.dataset.moment = this.transport.moment);
     this.$(".run").textContent = this.running ? "Pause" : "Run";
   }
 
@@ -531,7 +531,8 @@ class Page {
   brush([r0, c0], [r1, c1], erase) {
     const [rows, columns] = this.hello.picture;
     this.pixels ??= new Float32Array(rows * columns);
-    const radius = Math.max(0.75, Math.min(rows, columns) / 22);
+    // An eraser is wider, so that a stroke's soft edge goes with it.
+    const radius = Math.max(0.75, Math.min(rows, columns) / 22) + (erase ? 1 : 0);
     const steps = Math.ceil(2 * Math.hypot(r1 - r0, c1 - c0)) + 1;
     for (const k of range(steps)) {
       const [r, c] = [r0 + (r1 - r0) * k / steps, c0 + (c1 - c0) * k / steps];
