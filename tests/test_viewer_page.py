@@ -143,8 +143,7 @@ def test_a_digit_is_drawn_and_the_network_follows(page: Page):
     page.mouse.down()
     page.mouse.move(middle, box["y"] + 0.9 * box["height"], steps=8)
     page.mouse.up()
-    page.wait_for_timeout(300)
-    settled(page)
+    reach(page, late="false", settled="true")
     assert ink(page, ".draw") != blank
     assert ink(page, ".output .state") != outputs
     page.keyboard.down("Shift")
@@ -153,8 +152,7 @@ def test_a_digit_is_drawn_and_the_network_follows(page: Page):
     page.mouse.move(middle, box["y"] + 0.9 * box["height"], steps=8)
     page.mouse.up()
     page.keyboard.up("Shift")
-    page.wait_for_timeout(300)
-    settled(page)
+    reach(page, late="false", settled="true")
     assert ink(page, ".draw") == blank
 
 
@@ -190,8 +188,7 @@ def test_the_drawing_is_inked_by_keyboard_too(page: Page):
     before = ink(page, ".draw")
     for key in ("ArrowUp", "ArrowUp", "ArrowLeft", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_timeout(300)
-    settled(page)
+    reach(page, late="false", settled="true")
     expect(page.locator(".index")).to_have_value("")
     assert ink(page, ".draw") != before
 

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 
 EQPROP = Path(sys.executable).with_name("eqprop")
+_PROCESSES: dict[str, int] = {}
 
 
 @contextlib.contextmanager
@@ -27,7 +28,9 @@ def serving(*arguments: str) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         try:
-            yield json.loads(process.stdout.readline())["url"]
+            url = json.loads(process.stdout.readline())["url"]
+            _PROCESSES[url] = process.pid
+            yield url
             assert process.poll() is None, "the server has ended by itself"
         finally:
             process.send_signal(signal.SIGINT)
@@ -50,6 +53,11 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def process_of(url: str) -> int:
+    """The number of the process that serves a page."""
+    return _PROCESSES[url]
 
 
 class Watch:

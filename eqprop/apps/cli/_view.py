@@ -56,6 +56,12 @@ def view_run(
 
     from ..viewer import bundled, export as write, of_run, View
 
+    if not 0 <= port <= 65535:
+        raise ValueError(f"`--port` is {port}, but must be from 0 to 65535.")
+    if export is not None and not export.absolute().parent.is_dir():
+        raise ValueError(
+            f"There is no folder {export.absolute().parent} for the page of `--export`."
+        )
     keep_compiled()
     if run is None:
         if checkpoint != "last":
@@ -82,8 +88,6 @@ def view_run(
         else:
             print_rows([("written", f"{export}, {pictures} pictures")])
         return 0
-    if not 0 <= port <= 65535:
-        raise ValueError(f"`--port` is {port}, but must be from 0 to 65535.")
     warn("compiling …")
     with View(subject, port) as shown:
         if json:

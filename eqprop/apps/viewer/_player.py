@@ -14,7 +14,7 @@ from ._subject import Subject
 
 
 # Pictures a second while something moves. Faster steps share a picture.
-_RATE = 30.0
+_RATE = 60.0
 
 
 class Player:
@@ -34,6 +34,7 @@ class Player:
         self._running = True
         self._speed = 20.0
         self._owed = 0.0
+        self._answered = 0
         self._thread = threading.Thread(target=self._play, daemon=True)
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class Player:
 
     def _follow(self, session: Session) -> None:
         self._publish(introduction(session), False)
-        self._publish(portrait(session), True)
+        self._publish(portrait(session, self._answered), True)
         last = time.monotonic()
         while True:
             moving = self._running and not session.settled
@@ -79,7 +80,7 @@ class Player:
                 if text is None:
                     return
                 self._perform(session, text)
-                self._publish(portrait(session), True)
+                self._publish(portrait(session, self._answered), True)
                 continue
             now = time.monotonic()
             self._owed += min(now - last, 0.1) * self._speed
@@ -90,7 +91,7 @@ class Player:
                     break
                 session.step()
             if steps:
-                self._publish(portrait(session), True)
+                self._publish(portrait(session, self._answered), True)
 
     def _next(self, until: float | None) -> str | bytes | None:
         """The next message. Raises `queue.Empty` when it is time for a picture."""
@@ -102,6 +103,8 @@ class Player:
         session.notice = ""
         try:
             message = parse(text)
+            # The page tells by it which pictures are older than what it has asked for.
+            self._answered = int(number({"serial": 0, **message}, "serial", 0, 2**53))
             kind = message["type"]
             if kind == "run":
                 self._running = True

@@ -58,12 +58,18 @@ def introduction(session: Session) -> bytes:
     return encode(header, {})
 
 
-def portrait(session: Session) -> bytes:
-    """A picture of a session as it is now."""
+def portrait(session: Session, answered: int = 0) -> bytes:
+    """A picture of a session as it is now.
+
+    **Arguments:**
+
+    - `answered`: the number of the last message that it is an answer to.
+    """
     relaxing = session.relaxing
     reading = relaxing.reading
     header: dict[str, Any] = {
         "kind": "frame",
+        "answered": answered,
         "phase": session.phase,
         "step": relaxing.steps,
         "settled": session.settled,

@@ -174,6 +174,7 @@ class Page {
     this.drawn = [];
     this.editing = new Set();
     this.cursor = null;
+    this.serial = this.asked = 0;
     root.classList.toggle("replaying", Boolean(transport.replays));
     this.connect();
     this.observer = new ResizeObserver(() => this.schedule());
@@ -191,7 +192,10 @@ class Page {
     document.removeEventListener("keydown", this.keys);
   }
 
-  send(message) { this.transport.send(message); }
+  send(message) {
+    this.root.dataset.late = true;
+    this.transport.send({ ...message, serial: ++this.serial });
+  }
 
   // Frames.
 
@@ -293,9 +297,11 @@ class Page {
     const canvas = this.$(".draw");
     const inputs = Object.keys(arrays).filter((name) => name.startsWith("input/"));
     const input = arrays[inputs[0]];
-    if (!this.stroke && inputs.length === 1) this.pixels = Float32Array.from(input.data, (v) => 255 * v);
+    // Until the network has seen the latest drawing, the page knows better.
+    const late = this.frame.header.answered < this.asked;
+    if (!late && inputs.length === 1) this.pixels = Float32Array.from(input.data, (v) => 255 * v);
     const shape = this.hello.picture ?? input.shape;
-    const data = this.stroke ? this.pixels.map((v) => v / 255) : input.data;
+    const data = late ? this.pixels.map((v) => v / 255) : input.data;
     paint(canvas, tiles(shape), data, this.colors, 1);
     if (this.cursor && document.activeElement === canvas) {
       const [rows, columns] = this.hello.picture;
@@ -366,7 +372,7 @@ class Page {
     const where = header.settled ? (header.converged ? "at equilibrium" : "no equilibrium") : "relaxing";
     const nudge = nudged ? ` · ${nudging}${nudging === "Clamped" ? "" : `, β ${signed(beta)}`}` : "";
     this.$(".stage").textContent = `step ${header.step}, ${where}${nudge}`;
-    Object.assign(this.root.dataset, { phase: header.phase, settled: header.settled, converged: header.converged, weights: header.weights, step: header.step, cost: header.cost });
+    Object.assign(this.root.dataset, { phase: header.phase, settled: header.settled, converged: header.converged, late: header.answered < this.serial, weights: header.weights, step: header.step, cost: header.cost });
     this.$(".energy").textContent = short(header.energy);
     this.$(".cost").textContent = short(header.cost);
     this.$(".residual").textContent = header.residual === null ? "not finite" : header.residual.toExponential(1);
@@ -514,13 +520,14 @@ class Page {
   inkByKey(event) {
     if (!this.hello?.picture || this.transport.replays) return;
     const [rows, columns] = this.hello.picture;
-    this.cursor ??= [rows >> 1, columns >> 1];
+    const start = this.cursor ?? [rows >> 1, columns >> 1];
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (move) {
-      this.cursor = [clamp(this.cursor[0] + move[0], 0, rows - 1), clamp(this.cursor[1] + move[1], 0, columns - 1)];
+      this.cursor = [clamp(start[0] + move[0], 0, rows - 1), clamp(start[1] + move[1], 0, columns - 1)];
       this.schedule();
     } else if (event.key === "Enter" || event.key === " ") {
-      const at = [this.cursor[0] + 0.5, this.cursor[1] + 0.5];
+      this.cursor = start;
+      const at = [start[0] + 0.5, start[1] + 0.5];
       this.brush(at, at, event.shiftKey);
       this.sendDrawing();
     } else return;
@@ -545,7 +552,10 @@ class Page {
   }
 
   sendDrawing() {
-    if (this.pixels && this.hello.picture) this.send({ type: "draw", pixels: Array.from(this.pixels, Math.round) });
+    if (!this.pixels || !this.hello.picture) return;
+    this.send({ type: "draw", pixels: Array.from(this.pixels, Math.round) });
+    this.asked = this.serial;
+    this.schedule();
   }
 }
 
