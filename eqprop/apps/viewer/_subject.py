@@ -90,9 +90,11 @@ class Subject:
             return [layer.name for layer in energy.layers]
         landscape = Landscape(self.model, self.example(0)[0])
         paths = jax.tree_util.tree_leaves_with_path(jax.eval_shape(landscape.init))
+        names = [
+            jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths
+        ]
         return [
-            jax.tree_util.keystr(path, simple=True, separator=".") or "state"
-            for path, _ in paths
+            f"layer {name}" if name.isdigit() else name or "state" for name in names
         ]
 
 
