@@ -157,6 +157,8 @@ class Trainer:
 
     def _estimate(self) -> tuple[jax.Array, ...]:
         """The factors that the method leaves open, at the model of this moment."""
+        if not self.factors:
+            return ()
         few = first_examples(self.state.model, self.data.train)
         return estimate_factors(self.method, few)
 

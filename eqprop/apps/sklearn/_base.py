@@ -60,7 +60,7 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         cost: Any = None,
         nudging: Any = None,
         solver: Any = None,
-        learning_rate: Any = 1e-3,
+        learning_rate: Any = 3e-3,
         batch_size: Any = 128,
         max_epochs: Any = 200,
         tol: Any = 1e-4,
@@ -206,7 +206,7 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
     def _train_once(
         self, x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any], *, keep: bool
     ) -> Self:
-        """One epoch more, with the optimizer of the last; or without `keep` the first."""
+        """One epoch, with `keep` after those before and with their optimizer."""
         check_numbers(self)
         check_parts(self._parts())
         check_some_weight(weight)

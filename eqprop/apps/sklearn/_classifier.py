@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ...energies import CrossEntropy
+from ...energies import CrossEntropy, SquaredError
 from ._base import AbstractEquilibriumPropagation, PRECISIONS
 
 
@@ -21,8 +21,8 @@ def _has_probabilities(estimator: Any) -> bool:
     if isinstance(estimator._parts()["cost"], CrossEntropy):
         return True
     raise AttributeError(
-        f"`predict_proba` needs `cost=ep.CrossEntropy()`: with {estimator.cost!r} the "
-        "outputs are no probabilities. `decision_function` gives them as they are."
+        "Probabilities need `cost=ep.CrossEntropy()`: with any other cost the outputs "
+        "are none. `decision_function` gives them as they are."
     )
 
 
@@ -41,8 +41,9 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
 
     - `hidden_layer_sizes`: the size of each hidden layer.
     - `unit`: the hidden units, by default `ep.HardSigmoid()`.
-    - `cost`: by default `ep.CrossEntropy()`; `ep.SquaredError()` has no
-        `predict_proba`.
+    - `cost`: by default `ep.SquaredError()`, to one-hot targets. With
+        `ep.CrossEntropy()` the outputs are logits and there is `predict_proba`; their
+        feedback into the hidden units grows with them, and saturates more of these.
     - `nudging`: which phases are contrasted, by default `ep.Centered(beta=0.2)`.
     - `solver`: how phases settle, by default `ep.BlockCoordinate` with a tolerance.
     - `learning_rate`: of Adam.
@@ -84,7 +85,7 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
         cost: Any = None,
         nudging: Any = None,
         solver: Any = None,
-        learning_rate: Any = 1e-3,
+        learning_rate: Any = 3e-3,
         batch_size: Any = 128,
         max_epochs: Any = 200,
         tol: Any = 1e-4,
@@ -235,7 +236,7 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
         return np.asarray(y[:, None] == self.classes_[None, :], np.float64)
 
     def _default_cost(self):
-        return CrossEntropy()
+        return SquaredError()
 
     def _watched(self, y, weight):
         return "validation_error", 100.0

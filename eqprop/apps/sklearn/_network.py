@@ -58,9 +58,7 @@ def settle(
     for start in range(0, len(x), _BATCH):
         rows = x[start : start + _BATCH]
         batch = padded_inputs(rows, _BATCH)
-        found = [
-            np.asarray(part)[: len(rows)] for part in _settle(model, solver, batch)
-        ]
+        found = [np.asarray(a)[: len(rows)] for a in _settle(model, solver, batch)]
         outputs.append(found[0])
         predictions.append(found[1])
         settled.append(found[2])

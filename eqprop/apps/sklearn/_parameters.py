@@ -32,7 +32,9 @@ class AbstractNestedParameters(BaseEstimator, abc.ABC):
         params = super().get_params(deep=False)
         if deep:
             for name, part in self._parts().items():
-                params.update(_fields(name, part))
+                # Whatever was passed is kept as it is; `fit` is what refuses it.
+                if isinstance(part, eqx.Module):
+                    params.update(_fields(name, part))
         return params
 
     def set_params(self, **params: Any) -> "AbstractNestedParameters":
@@ -69,6 +71,11 @@ def _fields(name: str, part: eqx.Module) -> Iterator[tuple[str, Any]]:
 
 def _replaced(part: Any, path: str, value: Any, whole: str) -> eqx.Module:
     name, _, rest = path.partition("__")
+    if not isinstance(part, eqx.Module):
+        raise ValueError(
+            f"`{whole}`: {part!r} has no fields. Set "
+            f"`{whole.removesuffix('__' + path)}` to an object of eqprop first."
+        )
     known = [field.name for field in dataclasses.fields(part)]
     if name not in known:
         raise ValueError(
@@ -76,11 +83,5 @@ def _replaced(part: Any, path: str, value: Any, whole: str) -> eqx.Module:
             f"{did_you_mean(name, known)} Its fields are: {', '.join(known) or 'none'}."
         )
     if rest:
-        inner = getattr(part, name)
-        if not isinstance(inner, eqx.Module):
-            raise ValueError(
-                f"`{whole}`: `{name}` of `{type(part).__name__}` is {inner!r}, which "
-                f"has no fields. Set `{whole.removesuffix('__' + rest)}` instead."
-            )
-        value = _replaced(inner, rest, value, whole)
+        value = _replaced(getattr(part, name), rest, value, whole)
     return dataclasses.replace(part, **{name: value})

@@ -104,7 +104,7 @@ def _parameter(name: str, stored: Any) -> Any:
         kind = PARTS[name][0]
         return build_part(kind, resolve_part(kind, stored["part"], name), name)
     if "pairs" in stored:
-        return {key: weight for key, weight in stored["pairs"]}
+        return dict(stored["pairs"])
     return tuple(stored["tuple"])
 
 
