@@ -3,9 +3,8 @@
 import abc
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -32,6 +31,8 @@ from ._network import layer_sizes, narrowed, new_model, settle, widened
 from ._parameters import AbstractNestedParameters
 from ._saving import read_estimator, write_estimator
 
+
+_Estimator = TypeVar("_Estimator", bound="AbstractEquilibriumPropagation")
 
 # Fewer certified equilibria than this share are worth a warning.
 _ENOUGH = 0.99
@@ -125,7 +126,7 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         write_estimator(self, Path(path))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls: type[_Estimator], path: str | os.PathLike[str]) -> _Estimator:
         """Loads a fitted estimator. Nothing in the files is executed, and `partial_fit`
         goes on as if it had never been saved.
 
@@ -139,39 +140,39 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         """
         return read_estimator(cls, Path(path))
 
-    def _sizes(self, features: int, outputs: int) -> list[int]:
-        return [features, *hidden_sizes(self.hidden_layer_sizes), outputs]
-
-    def _fresh(self, sizes: Sequence[int]) -> None:
-        """Draws new weights and forgets what was learned."""
+    def _prepare(
+        self, x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any], keep: bool
+    ) -> None:
+        """Checks everything; without `keep` draws new weights and forgets the rest."""
+        check_numbers(self)
+        parts = self._parts()
+        check_parts(parts)
+        check_some_weight(weight)
+        hidden = hidden_sizes(self.hidden_layer_sizes)
+        sizes = [x.shape[1], *hidden, y.shape[1]]
+        if keep:
+            check_same_layers(layer_sizes(self.model_), sizes)
+            return
         random = check_random_state(self.random_state)
         self._seed, self._calls = int(random.randint(2**31 - 1)), 0
-        parts = self._parts()
         self.model_ = new_model(sizes, parts["unit"], parts["cost"], self._seed)
         self._memory = None
         self.loss_curve_, self.validation_scores_ = [], []
 
     def _train(
-        self,
+        self: _Estimator,
         x: NDArray[Any],
         y: NDArray[Any],
         weight: NDArray[Any],
         *,
         keep: bool,
         strata: NDArray[Any] | None = None,
-    ) -> Self:
+    ) -> _Estimator:
         """Trains on targets of shape [n, outputs].
 
         With `keep` from where the last training ended, but with a new optimizer.
         """
-        check_numbers(self)
-        check_parts(self._parts())
-        check_some_weight(weight)
-        sizes = self._sizes(x.shape[1], y.shape[1])
-        if keep:
-            check_same_layers(layer_sizes(self.model_), sizes)
-        else:
-            self._fresh(sizes)
+        self._prepare(x, y, weight, keep)
         held = None
         if self.early_stopping:
             parts = [x, y, weight]
@@ -204,23 +205,21 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         return self
 
     def _train_once(
-        self, x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any], *, keep: bool
-    ) -> Self:
+        self: _Estimator,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        weight: NDArray[Any],
+        *,
+        keep: bool,
+    ) -> _Estimator:
         """One epoch, with `keep` after those before and with their optimizer."""
-        check_numbers(self)
-        check_parts(self._parts())
-        check_some_weight(weight)
         if self.early_stopping:
             raise ValueError(
                 "`partial_fit` is one epoch on what it is given, so "
                 "`early_stopping=True` means nothing to it. Pass `early_stopping=False`"
                 ", or use `fit`."
             )
-        sizes = self._sizes(x.shape[1], y.shape[1])
-        if keep:
-            check_same_layers(layer_sizes(self.model_), sizes)
-        else:
-            self._fresh(sizes)
+        self._prepare(x, y, weight, keep)
         self._fit(x, y, weight, None, 1, None)
         return self
 
@@ -257,7 +256,7 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
                 f"Training diverged in epoch {len(run.metrics) + 1}: the cost or a "
                 "parameter became NaN or infinite. Scale the inputs (and the targets "
                 "of a regression) with a `StandardScaler`, or lower `learning_rate`, "
-                f"which is {self.learning_rate!r}."
+                f"which is {self.learning_rate!r}, or β, as in `nudging__beta=0.1`."
             )
         self.model_ = narrowed(run.model, x.shape[1])
         self._memory = run.memory

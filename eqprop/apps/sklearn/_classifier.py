@@ -1,4 +1,4 @@
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,9 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "EquilibriumPropagationClassifier":
         """Trains on all examples, for at most `max_epochs` epochs.
 
         **Arguments:**
@@ -142,7 +144,7 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> Self:
+    ) -> "EquilibriumPropagationClassifier":
         """One epoch more, on these examples, with the same optimizer.
 
         **Arguments:**

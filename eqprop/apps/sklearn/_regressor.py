@@ -1,4 +1,4 @@
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,9 @@ class EquilibriumPropagationRegressor(RegressorMixin, AbstractEquilibriumPropaga
 
     _flat: bool
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "EquilibriumPropagationRegressor":
         """Trains on all examples, for at most `max_epochs` epochs.
 
         **Arguments:**
@@ -48,7 +50,9 @@ class EquilibriumPropagationRegressor(RegressorMixin, AbstractEquilibriumPropaga
         x, targets, weight = self._checked(X, y, sample_weight, reset=not keep)
         return self._train(x, targets, weight, keep=keep)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "EquilibriumPropagationRegressor":
         """One epoch more, on these examples, with the same optimizer.
 
         **Arguments:** as for `fit`.

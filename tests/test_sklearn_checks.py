@@ -1,0 +1,36 @@
+"""scikit-learn's own checks of an estimator: all of them, no failure declared."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import eqprop as ep
+
+
+# A few of the checks ask for more epochs or steps than they give time for.
+warns = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@warns
+@parametrize_with_checks([ep.EquilibriumPropagationClassifier()])
+def test_the_classifier_is_one_to_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@warns
+@parametrize_with_checks([ep.EquilibriumPropagationRegressor()])
+def test_the_regressor_is_one_to_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.long
+@warns
+@parametrize_with_checks(
+    [
+        ep.EquilibriumPropagationClassifier(cost=ep.CrossEntropy()),
+        ep.EquilibriumPropagationRegressor(
+            (16, 8), unit=ep.Tanh(), early_stopping=True
+        ),
+    ]
+)
+def test_other_parameters_pass_as_well(estimator, check):
+    check(estimator)
