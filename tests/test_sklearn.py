@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score, GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -235,6 +235,11 @@ def test_a_single_precision_is_kept():
 def test_what_diverges_is_an_error():
     with pytest.raises(ValueError, match="Training diverged in epoch 1.*StandardScal"):
         regressor().fit(X, 1e200 * TARGETS)
+    reg = regressor(warm_start=True).fit(X, TARGETS)
+    with pytest.raises(ValueError, match="Training diverged"):
+        reg.set_params(warm_start=False).fit(X, 1e200 * TARGETS)
+    with pytest.raises(NotFittedError):
+        reg.predict(X)
 
 
 def test_what_does_not_converge_is_a_warning():

@@ -95,6 +95,9 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         """The metric that early stopping watches for these validation targets, and its
         unit: the score is 1 − metric/unit."""
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_settler")
+
     def _parts(self) -> dict[str, Any]:
         stop = Tolerance()
         defaults = {
@@ -153,6 +156,8 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         if keep:
             check_same_layers(layer_sizes(self.model_), sizes)
             return
+        # Not fitted until training has gone well.
+        vars(self).pop("_settler", None)
         random = check_random_state(self.random_state)
         self._seed, self._calls = int(random.randint(2**31 - 1)), 0
         self.model_ = new_model(sizes, parts["unit"], parts["cost"], self._seed)
@@ -175,13 +180,13 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         self._prepare(x, y, weight, keep)
         held = None
         if self.early_stopping:
-            parts = [x, y, weight]
-            x, held_x, y, held_y, weight, held_weight = train_test_split(
-                *parts,
+            parts: Any = train_test_split(
+                *(x, y, weight),
                 test_size=self.validation_fraction,
                 random_state=self._seed,
                 stratify=strata,
             )
+            x, held_x, y, held_y, weight, held_weight = parts
             check_some_weight(weight)
             check_some_weight(held_weight)
             held = (held_x, held_y, held_weight)

@@ -24,9 +24,9 @@ PARTS = {
 
 def hidden_sizes(given: Any) -> tuple[int, ...]:
     """The sizes of the hidden layers; a single number is one layer."""
-    sizes = (given,) if isinstance(given, Integral) else given
+    sizes: Any = (given,) if isinstance(given, Integral) else given
     listed = isinstance(sizes, Sequence | np.ndarray) and not isinstance(sizes, str)
-    if not listed or not all(_whole(size) and size >= 1 for size in sizes):
+    if not listed or not all(_whole(size) and int(size) >= 1 for size in sizes):
         raise ValueError(
             "`hidden_layer_sizes` must hold the size of each hidden layer, a positive "
             f"integer, but is {given!r}. Write `(100,)` for one layer of 100 units."
@@ -44,13 +44,14 @@ def check_numbers(estimator: Any) -> None:
             )
     for name, low, high in (("tol", 0, math.inf), ("learning_rate", 0, math.inf)):
         value = getattr(estimator, name)
-        if not isinstance(value, Real) or not low <= value < high:
+        if not isinstance(value, Real) or not low <= float(value) < high:
             raise ValueError(
                 f"`{name}` must be a finite number of at least {low}, but is {value!r}."
                 " Try 1e-3."
             )
     share = estimator.validation_fraction
-    if estimator.early_stopping and not (isinstance(share, Real) and 0 < share < 1):
+    inside = isinstance(share, Real) and 0 < float(share) < 1
+    if estimator.early_stopping and not inside:
         raise ValueError(
             "`validation_fraction` must be between 0 and 1, both excluded, but is "
             f"{share!r}. 0.1 holds out a tenth of the examples."

@@ -129,7 +129,7 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
 
         - `ValueError`: inputs or parameters that make no sense, or training diverged.
         """
-        keep = self.warm_start and hasattr(self, "model_")
+        keep = self.warm_start and self.__sklearn_is_fitted__()
         x, y = self._checked(X, y, reset=not keep)
         classes = np.unique(y)
         if keep and not np.array_equal(classes, self.classes_):
@@ -152,7 +152,7 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
         - `X`, `y`, `sample_weight`: as for `fit`.
         - `classes`: all classes there will be; in the first call.
         """
-        keep = hasattr(self, "model_")
+        keep = self.__sklearn_is_fitted__()
         if self.class_weight == "balanced":
             raise ValueError(
                 '`class_weight="balanced"` needs all of `y` at once, and `partial_fit` '
@@ -221,7 +221,8 @@ class EquilibriumPropagationClassifier(ClassifierMixin, AbstractEquilibriumPropa
         return outputs - high - np.log(total)
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[Any], ...]:
-        x, y = validate_data(self, X, y, dtype=PRECISIONS, reset=reset)
+        checked: Any = validate_data(self, X, y, dtype=PRECISIONS, reset=reset)
+        x, y = checked
         check_classification_targets(y)
         return x, column_or_1d(y, warn=True)
 

@@ -46,7 +46,7 @@ class EquilibriumPropagationRegressor(RegressorMixin, AbstractEquilibriumPropaga
 
         - `ValueError`: inputs or parameters that make no sense, or training diverged.
         """
-        keep = self.warm_start and hasattr(self, "model_")
+        keep = self.warm_start and self.__sklearn_is_fitted__()
         x, targets, weight = self._checked(X, y, sample_weight, reset=not keep)
         return self._train(x, targets, weight, keep=keep)
 
@@ -57,7 +57,7 @@ class EquilibriumPropagationRegressor(RegressorMixin, AbstractEquilibriumPropaga
 
         **Arguments:** as for `fit`.
         """
-        keep = hasattr(self, "model_")
+        keep = self.__sklearn_is_fitted__()
         x, targets, weight = self._checked(X, y, sample_weight, reset=not keep)
         return self._train_once(x, targets, weight, keep=keep)
 
@@ -84,9 +84,9 @@ class EquilibriumPropagationRegressor(RegressorMixin, AbstractEquilibriumPropaga
                 "predicts numbers. Pass `cost=None`, or use "
                 "`EquilibriumPropagationClassifier`."
             )
-        x, y = validate_data(
-            self, X, y, dtype=PRECISIONS, multi_output=True, y_numeric=True, reset=reset
-        )
+        kinds = {"dtype": PRECISIONS, "multi_output": True, "y_numeric": True}
+        checked: Any = validate_data(self, X, y, reset=reset, **kinds)
+        x, y = checked
         weight = _check_sample_weight(
             sample_weight, x, dtype=np.float64, ensure_non_negative=True
         )
