@@ -10,14 +10,18 @@ import eqprop as ep
 warns = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+# In larger steps than the default's, and so sooner done.
+SOON = {"hidden_layer_sizes": (20,), "learning_rate": 0.02, "max_epochs": 60}
+
+
 @warns
-@parametrize_with_checks([ep.EquilibriumPropagationClassifier()])
+@parametrize_with_checks([ep.EquilibriumPropagationClassifier(**SOON)])
 def test_the_classifier_is_one_to_scikit_learn(estimator, check):
     check(estimator)
 
 
 @warns
-@parametrize_with_checks([ep.EquilibriumPropagationRegressor()])
+@parametrize_with_checks([ep.EquilibriumPropagationRegressor(**SOON)])
 def test_the_regressor_is_one_to_scikit_learn(estimator, check):
     check(estimator)
 
@@ -26,11 +30,13 @@ def test_the_regressor_is_one_to_scikit_learn(estimator, check):
 @warns
 @parametrize_with_checks(
     [
+        ep.EquilibriumPropagationClassifier(),
+        ep.EquilibriumPropagationRegressor(),
         ep.EquilibriumPropagationClassifier(cost=ep.CrossEntropy()),
         ep.EquilibriumPropagationRegressor(
             (16, 8), unit=ep.Tanh(), early_stopping=True
         ),
     ]
 )
-def test_other_parameters_pass_as_well(estimator, check):
+def test_the_defaults_and_other_parameters_pass_as_well(estimator, check):
     check(estimator)

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
@@ -52,6 +53,14 @@ def check_numbers(size: int, epochs: Any, batch_size: Any, seed: Any) -> None:
             raise ValueError(
                 f"`{name}` must be an integer {top}{why}, but is {value!r}."
             )
+
+
+# Never run. Under `jit` a second training of the same kind finds the trace.
+@eqx.filter_jit
+def _gradient(
+    method: AbstractEstimator, model: Model, x: Array, y: Array, key: Array
+) -> Any:
+    return method.value_and_grad(model, x, y, key=key)
 
 
 def check_weight(data: Splits) -> None:
@@ -129,7 +138,7 @@ def check_together(
                 f"`augmentation` turns inputs of shape {x.shape} and type {x.dtype} "
                 f"into {varied.shape} and {varied.dtype}. It must keep both."
             )
-    eqx.filter_eval_shape(method.value_and_grad, model, x, y, key=key)
+    eqx.filter_eval_shape(_gradient, method, model, x, y, key)
     size = Examples(data.train, 1).visited
     for epoch in {0, epochs - 1}:
         shape = order(key, epoch, size).shape

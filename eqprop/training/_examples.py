@@ -1,5 +1,6 @@
 """The examples that training visits, batch by batch."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -39,6 +40,13 @@ class Examples:
         indices, present = in_batches(order, self.batch_size)
         if self.weight is None:
             return indices, present, None
-        indices = self.rows[indices]
-        weight = present * self.weight.at[indices].get(mode="clip")
-        return indices, weight, jnp.sum(weight, axis=1) / jnp.sum(present, axis=1)
+        return _weighted(self.rows, self.weight, indices, present)
+
+
+@jax.jit
+def _weighted(
+    rows: Array, weight: Array, indices: Array, present: Array
+) -> tuple[Array, Array, Array]:
+    indices = rows[indices]
+    weights = present * weight.at[indices].get(mode="clip")
+    return indices, weights, jnp.sum(weights, axis=1) / jnp.sum(present, axis=1)

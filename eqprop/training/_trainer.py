@@ -58,6 +58,7 @@ class Trainer:
     ):
         self.data, self.method, self.optimizer = data, method, optimizer
         self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
+        self.keys = run_keys(seed)
         self.order, self.persistent = order, persistent
         self.augmentation, self.stopping = augmentation, stopping
         memory = optimizer.init(model) if memory is None else memory
@@ -117,7 +118,7 @@ class Trainer:
         self.compile_seconds = time.perf_counter() - started
 
     def _job(self) -> Epoch:
-        order_key, method_key = run_keys(self.seed)
+        order_key, method_key = self.keys
         order = self.order(order_key, self.epoch, self.examples.visited)
         return Epoch(
             self.data.train,
@@ -163,8 +164,7 @@ class Trainer:
         return estimate_factors(self.method, few)
 
     def _finite(self) -> bool:
-        leaves = jax.tree.leaves(eqx.filter(self.state.model, eqx.is_inexact_array))
-        return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves)
+        return bool(_all_finite(eqx.filter(self.state.model, eqx.is_inexact_array)))
 
     def _finish_epoch(self, model: Model, seconds: float) -> None:
         started = time.perf_counter()
@@ -276,6 +276,12 @@ class Trainer:
             arrays = {"model": eqx.filter(self.state.model, eqx.is_array)}
             best, _ = self.directory.load("best", arrays)
             self.best = eqx.combine(best["model"], self.state.model)
+
+
+@jax.jit
+def _all_finite(tree: PyTree[Array]) -> Array:
+    fine = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(fine)) if fine else jnp.ones((), bool)
 
 
 def _copied(tree: _Tree) -> _Tree:
