@@ -80,6 +80,14 @@ def test_training_is_adam_on_the_weighted_mean_cost():
     assert relative_distance(got.model_, start) > 1e-3
 
 
+def test_a_weight_of_2_is_an_example_given_twice_to_the_last_bit():
+    weight = RNG.integers(0, 4, size=40)
+    rows = RNG.permutation(np.repeat(np.arange(40), weight))
+    one = classifier().fit(X, Y, weight)
+    two = classifier().fit(X[rows], Y[rows])
+    assert bits(one.model_) == bits(two.model_)
+
+
 def test_a_regressor_learns_all_its_targets():
     start = regressor(solver=TIGHT, learning_rate=0.0).fit(X, TARGETS).model_
     got = regressor(solver=TIGHT, learning_rate=0.01).fit(X, TARGETS)
