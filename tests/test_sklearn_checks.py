@@ -33,9 +33,7 @@ def test_the_regressor_is_one_to_scikit_learn(estimator, check):
         ep.EquilibriumPropagationClassifier(),
         ep.EquilibriumPropagationRegressor(),
         ep.EquilibriumPropagationClassifier(cost=ep.CrossEntropy()),
-        ep.EquilibriumPropagationRegressor(
-            (16, 8), unit=ep.Tanh(), early_stopping=True
-        ),
+        ep.EquilibriumPropagationRegressor((16, 8), unit=ep.Tanh()),
     ]
 )
 def test_the_defaults_and_other_parameters_pass_as_well(estimator, check):
