@@ -2,6 +2,10 @@ __version__: str
 
 from . import data as data, diagnostics as diagnostics, training as training
 from .apps import plots as plots
+from .apps.sklearn import (
+    EquilibriumPropagationClassifier as EquilibriumPropagationClassifier,
+    EquilibriumPropagationRegressor as EquilibriumPropagationRegressor,
+)
 from .apps.viewer._view import view as view
 from .apps.viewer._widget import ViewerWidget as ViewerWidget
 from .energies import (
@@ -92,6 +96,7 @@ from .training import (
     Adam as Adam,
     Constant as Constant,
     Cosine as Cosine,
+    EarlyStopping as EarlyStopping,
     evaluate as evaluate,
     Exponential as Exponential,
     fit as fit,

@@ -21,3 +21,4 @@ from ._schedules import (
     Cosine as Cosine,
     Exponential as Exponential,
 )
+from ._stopping import EarlyStopping as EarlyStopping
