@@ -137,7 +137,9 @@ def _list(experiments: "list[Experiment]", *, json: bool) -> int:
         print(("\n" if k else "") + f"{experiment.name}: {experiment.words['title']}")
         for label, text in list_rows(experiment, result):
             lead = f"  {label:12}"
-            print(textwrap.fill(text, 88, initial_indent=lead, subsequent_indent=14 * " "))
+            print(
+                textwrap.fill(text, 88, initial_indent=lead, subsequent_indent=14 * " ")
+            )
     return 0
 
 

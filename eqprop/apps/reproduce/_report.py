@@ -175,6 +175,7 @@ def _description(result: Result) -> str:
 
 
 def _unit(check: Mapping[str, Any]) -> str:
-    if not check["metric"].endswith("_error") or check["over"] is not None:
+    rate = check["run"] is not None and check["metric"].endswith("_error")
+    if not rate or check["over"] is not None:
         return ""
     return " %" if check["minus"] is None else " points"

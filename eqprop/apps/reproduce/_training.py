@@ -20,7 +20,6 @@ from ...training import (
     Recipe,
     resolve,
     Run,
-
 )
 from ...training._config import merge
 from ...training._files import write_atomically

@@ -18,10 +18,10 @@ class ClampedSTDP(AbstractEstimator):
     [`eqprop.Clamped`][] with a rule of plasticity applied once, to the whole way from
     the free state $u^0$ to the clamped one $u^∞$, in the place of the contrast. With
     [`eqprop.SymmetricSTDP`][] it is that contrast; with [`eqprop.RateSTDP`][], the
-    default, a synapse lacks the part where its presynaptic unit moves, and the update is
-    the gradient of no function. No β and no cost come in: a cost only says what the
-    outputs are compared with. One relaxation more than prediction. Needs an output that
-    can be held, and an energy that suits the rule.
+    default, a synapse lacks the part where its presynaptic unit moves, and the update
+    is the gradient of no function. No β and no cost come in: a cost only says what the
+    outputs are compared with. One relaxation more than prediction. Needs an output
+    that can be held, and an energy that suits the rule.
 
     **Arguments:**
 

@@ -1,4 +1,7 @@
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Measured(NamedTuple):
@@ -7,11 +10,35 @@ class Measured(NamedTuple):
     **Attributes:**
 
     - `values`: the numbers that checks can name.
-    - `panels`: its figure as plain JSON, a table for each panel: `title`, `x` and `y`
-        (the axes' labels), `log` (which axes are logarithmic, of `"x"` and `"y"`), and
-        `lines`: each a `label`, its points `x` and `y`, and perhaps `points`: true for
-        markers without a line.
+    - `panels`: its figure as plain JSON, made by `panel`.
     """
 
     values: dict[str, float]
     panels: list[dict[str, Any]]
+
+
+def panel(
+    x: str, y: str, lines: Sequence[dict[str, Any]], *, log: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A panel of a figure, as plain JSON.
+
+    **Arguments:**
+
+    - `x`, `y`: the labels of the axes.
+    - `lines`: each made by `line`.
+    - `log`: which axes are logarithmic, of `"x"` and `"y"`.
+    """
+    return {"title": "", "x": x, "y": y, "log": list(log), "lines": list(lines)}
+
+
+def line(
+    label: str, x: Iterable[float], y: Iterable[float], *, points: bool = False
+) -> dict[str, Any]:
+    """A line of a panel, or markers without a line."""
+    drawn: dict[str, Any] = {"label": label, "x": _short(x), "y": _short(y)}
+    return drawn | ({"points": True} if points else {})
+
+
+def _short(values: Iterable[float]) -> list[float]:
+    # Enough for a figure; what is checked is in `values`, in full.
+    return [float(f"{v:.5g}") for v in np.asarray(list(values))]
