@@ -8,6 +8,7 @@ from ._catalog import (
 )
 from ._experiment import Experiment as Experiment
 from ._report import (
+    cost_text as cost_text,
     list_rows as list_rows,
     range_text as range_text,
     report_markdown as report_markdown,

@@ -30,7 +30,11 @@ _CHECK = {
     "epoch": int,
 }
 _PANEL = {"metric": str, "label": str, "log": bool}
-_QUICK = {"seeds": int, "changes": dict, "options": dict, "check": list}
+_QUICK = {
+    "seeds": int,
+    **dict.fromkeys(("runs", "check"), list),
+    **dict.fromkeys(("changes", "options"), dict),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +161,29 @@ def parse_experiment(table: Mapping[str, Any], name: str) -> Experiment:
     _require(quick, ["check"], "[quick]")
     small = {
         **table,
+        **_chosen_runs(table, quick),
         "seeds": quick.get("seeds", 1),
         "options": {**table.get("options", {}), **quick.get("options", {})},
         "check": quick["check"],
     }
     extra = (quick["changes"],) if "changes" in quick else ()
     return dataclasses.replace(full, quick=_parse(small, name, extra))
+
+
+def _chosen_runs(
+    table: Mapping[str, Any], quick: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """The runs that the quick form takes: those it names, or all."""
+    if "runs" not in quick:
+        return {}
+    named = {run["name"]: run for run in table.get("run", ())}
+    for name in quick["runs"]:
+        if name not in named:
+            raise ValueError(
+                f"`runs` of [quick] names {name!r}, but the runs are: "
+                f"{', '.join(named) or 'there are none'}."
+            )
+    return {"run": [run for name, run in named.items() if name in quick["runs"]]}
 
 
 def _parse(
