@@ -136,11 +136,19 @@ def _list(experiments: "list[Experiment]", *, json: bool) -> int:
     for k, (experiment, result) in enumerate(zip(experiments, results, strict=True)):
         print(("\n" if k else "") + f"{experiment.name}: {experiment.words['title']}")
         for label, text in list_rows(experiment, result):
-            lead = f"  {label:12}"
-            print(
-                textwrap.fill(text, 88, initial_indent=lead, subsequent_indent=14 * " ")
-            )
+            print(_wrapped(f"  {label:12}", text))
     return 0
+
+
+def _wrapped(lead: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        88,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _perform(

@@ -1,7 +1,10 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+
+_Numbers = Sequence[float] | np.ndarray
 
 
 class Measured(NamedTuple):
@@ -32,13 +35,13 @@ def panel(
 
 
 def line(
-    label: str, x: Iterable[float], y: Iterable[float], *, points: bool = False
+    label: str, x: _Numbers, y: _Numbers, *, points: bool = False
 ) -> dict[str, Any]:
     """A line of a panel, or markers without a line."""
     drawn: dict[str, Any] = {"label": label, "x": _short(x), "y": _short(y)}
     return drawn | ({"points": True} if points else {})
 
 
-def _short(values: Iterable[float]) -> list[float]:
+def _short(values: _Numbers) -> list[float]:
     # Enough for a figure; what is checked is in `values`, in full.
-    return [float(f"{v:.5g}") for v in np.asarray(list(values))]
+    return [float(f"{v:.5g}") for v in np.asarray(values)]
