@@ -28,7 +28,7 @@ def plot_reproduction(result: Mapping[str, Any]) -> "Figure":
 
 def _draw(panel: Mapping[str, Any], axis: "Axes") -> None:
     for letter in panel["log"]:
-        getattr(axis, f"set_{letter}scale")("log")
+        _make_logarithmic(axis, letter)
     for k, line in enumerate(panel["lines"]):
         color = COLORS[k % len(COLORS)]
         style: dict[str, Any] = {"color": color, "label": line["label"]}
@@ -59,3 +59,13 @@ def _bands(bands: Sequence[Mapping[str, Any]], axis: "Axes") -> None:
     if axis.get_yscale() == "log" and bottom <= 0:
         bottom = axis.get_ylim()[0]
     axis.set_ylim(bottom, top)
+
+
+def _make_logarithmic(axis: "Axes", letter: str) -> None:
+    """A logarithmic axis with plain numbers, also where less than a decade shows."""
+    from matplotlib.ticker import LogFormatter
+
+    getattr(axis, f"set_{letter}scale")("log")
+    side = axis.xaxis if letter == "x" else axis.yaxis
+    side.set_major_formatter(LogFormatter())
+    side.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))

@@ -60,7 +60,7 @@ def feedforward_errors(energy: Hopfield, state, y) -> list[np.ndarray]:
     slopes = [
         np.asarray(jax.vmap(jax.vmap(jax.grad(energy.rate)))(u)[0]) for u in state
     ]
-    weights = [np.asarray(e.interaction.weight) for e in energy.edges[2::2]]
+    weights = [np.asarray(jax.tree.leaves(e)[0]) for e in energy.edges[2::2]]
     errors = [np.asarray(state[-1] - y)[0]]
     for k in reversed(range(len(weights))):
         errors.append(slopes[k] * (weights[k] @ (slopes[k + 1] * errors[-1])))
@@ -77,7 +77,9 @@ def measure() -> Found:
     x = jnp.asarray([[0.9, 0.1, 0.6, 0.4]])
     y = jnp.asarray([[1.0, -0.5, 0.5]])
     landscape = Landscape(Model(energy, SquaredError()), x)
-    settling = Euler(0.2, max_steps=5000, stop=Tolerance(1e-15), certify=1e-12)
+    settling = Euler(
+        step_size=0.2, max_steps=5000, stop=Tolerance(1e-15), certify=1e-12
+    )
     state = relax(landscape, settling).state
     velocities = [second_phase(landscape, state, y, beta)[::-1] for beta in BETAS]
     return Found(

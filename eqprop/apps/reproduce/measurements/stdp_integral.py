@@ -42,7 +42,7 @@ PATHS = {
     "constant": lambda time: np.ones_like(time),
     "too strong at first": lambda time: 1 + 4 * np.exp(-time),
 }
-SETTLING = Euler(0.4, max_steps=5000, stop=Tolerance(1e-15), certify=1e-12)
+SETTLING = Euler(step_size=0.4, max_steps=5000, stop=Tolerance(1e-15), certify=1e-12)
 
 
 class Found(NamedTuple):
@@ -120,7 +120,7 @@ def measure() -> Found:
         for step_size in STEP_SIZES:
             betas = BETA * factor(step_size * np.arange(STEPS))
             old, new, changes = second_phase(
-                landscape, Euler(step_size), state, y, jnp.asarray(betas)
+                landscape, Euler(step_size=step_size), state, y, jnp.asarray(betas)
             )
             cross.append(products(old, new) / BETA)
             for name, change in changes.items():
@@ -130,7 +130,9 @@ def measure() -> Found:
                     course[path, name] = sums
     shape = (len(PATHS), len(STEP_SIZES), -1)
     two_phases = EquilibriumProp(OneSided(BETA), SETTLING)
-    online = ContinualEP(BETA, SETTLING, Euler(STEP_SIZES[SHOWN], max_steps=STEPS))
+    online = ContinualEP(
+        BETA, SETTLING, Euler(step_size=STEP_SIZES[SHOWN], max_steps=STEPS)
+    )
     return Found(
         course,
         {name: np.reshape(rows, shape) for name, rows in ends.items()},
