@@ -153,9 +153,13 @@ def test_curves_are_means_and_extremes_over_seeds_as_far_as_all_go():
     ]
     checks = [
         {"metric": "error", "minus": None, "over": None, "published": "2 %"}
-        | {"low": 2.0, "high": None, "tolerance": 0.5},
+        | {"low": None, "high": 2.0, "tolerance": 0.5},
+        {"metric": "error", "minus": None, "over": None, "published": "2 %"}
+        | {"low": None, "high": 2.0, "tolerance": 0.5},
+        {"metric": "error", "minus": None, "over": None, "published": "more"}
+        | {"low": 7.0, "high": None, "tolerance": 0.0},
         {"metric": "error", "minus": "b", "over": None, "published": "0"}
-        | {"low": 0.0, "high": None, "tolerance": 0.5},
+        | {"low": 0.0, "high": 1.0, "tolerance": 0.5},
     ]
     (panel,) = training_panels(mine().panels[:1], runs, checks) or [{}]
     assert panel == {}
@@ -171,7 +175,7 @@ def test_curves_are_means_and_extremes_over_seeds_as_far_as_all_go():
         },
         {"label": "b", "x": [1], "y": [9.0]},
     ]
-    assert panel["bands"] == [{"label": "published: 2 %", "low": 1.5, "high": None}]
+    assert panel["bands"] == [{"label": "published: 2 %", "low": None, "high": 2.5}]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def _bands(bands: Sequence[Mapping[str, Any]], axis: "Axes") -> None:
     bottom, top = axis.get_ylim()
     for band in bands:
         low = bottom if band["low"] is None else band["low"]
-        high = top if band["high"] is None else band["high"]
+        high = band["high"]
         shown = axis.axhspan(low, high, color="0.5", alpha=0.2, lw=0)
         shown.set_label(band["label"])
         bottom, top = min(bottom, low), max(top, high)
@@ -63,9 +63,9 @@ def _bands(bands: Sequence[Mapping[str, Any]], axis: "Axes") -> None:
 
 def _make_logarithmic(axis: "Axes", letter: str) -> None:
     """A logarithmic axis with plain numbers, also where less than a decade shows."""
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import FuncFormatter, LogFormatter
 
     getattr(axis, f"set_{letter}scale")("log")
     side = axis.xaxis if letter == "x" else axis.yaxis
-    side.set_major_formatter(LogFormatter())
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     side.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))

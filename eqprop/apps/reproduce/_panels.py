@@ -24,7 +24,7 @@ def training_panels(
     **Returns:**
 
     Panels as those of a [`Measured`][], with `low` and `high` beside `y` where there
-    are several seeds, and `bands`, each a `label`, `low` and `high`.
+    are several seeds, and `bands`, each a `label`, `low` (perhaps `None`) and `high`.
     """
     drawn = []
     for panel in panels:
@@ -37,7 +37,7 @@ def training_panels(
                     "y": panel.label,
                     "log": ["y"] if panel.log else [],
                     "lines": lines,
-                    "bands": [_band(c) for c in checks if _shows(c, panel.metric)],
+                    "bands": _bands(panel.metric, checks),
                 }
             )
     return drawn
@@ -78,15 +78,18 @@ def _statistics(seeds: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     return line
 
 
-def _shows(check: Mapping[str, Any], metric: str) -> bool:
-    alone = check["minus"] is None and check["over"] is None
-    return alone and check["metric"] == metric
-
-
-def _band(check: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = check["low"], check["high"]
-    return {
-        "label": f"published: {check['published']}",
-        "low": None if low is None else low - check["tolerance"],
-        "high": None if high is None else high + check["tolerance"],
-    }
+def _bands(metric: str, checks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is accepted, each range once. One that is open above only says what must
+    not come out, and would fill the panel."""
+    bands = []
+    for check in checks:
+        alone = check["minus"] is None and check["over"] is None
+        if alone and check["metric"] == metric and check["high"] is not None:
+            low, tolerance = check["low"], check["tolerance"]
+            band = {
+                "label": f"published: {check['published']}",
+                "low": None if low is None else low - tolerance,
+                "high": check["high"] + tolerance,
+            }
+            bands += [] if band in bands else [band]
+    return bands
