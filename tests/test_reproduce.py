@@ -271,6 +271,8 @@ def test_what_was_cut_short_goes_on_to_the_same_end(tmp_path: Path):
     third = perform(mine(seeds=1, title="Another"), again, command="c")
     assert epochs == []
     assert curves(third) == curves(whole)
+    assert third["cpu_seconds"] == second["cpu_seconds"]
+    assert third["seconds"] == second["seconds"]
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path):
@@ -386,3 +388,6 @@ def test_every_experiment_can_run_and_its_result_is_its_own(name: str):
     verdicts = [Verdict(check["verdict"]) for check in result["checks"]]
     assert overall(verdicts).value == result["verdict"]
     assert complete or result["verdict"] == "INCOMPLETE"
+    if complete and result["seconds"] > 60:
+        # The cost that is announced is what it took, on a machine that may be busy.
+        assert 1 / 3 < result["seconds"] / (60 * experiment.cost) < 3

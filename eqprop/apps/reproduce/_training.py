@@ -121,7 +121,9 @@ class Runs:
         if splits.test is not None and run.metrics:
             found = evaluate(run.model, splits.test, recipe.method.free_solver())
             test_error = found["error"]
-        clock.tick()
+        # A run that was done already costs only what it did then.
+        if run.compile_seconds > 0:
+            clock.tick()
         diverged = run.stopped == "nonfinite"
         return Trained(
             run.metrics,
@@ -176,6 +178,7 @@ class _Clock:
     def tick(self) -> None:
         """Adds what this process used since it was last asked."""
         now = time.process_time()
-        self.seconds, self._at = self.seconds + now - self._at, now
+        # As the file will have it.
+        self.seconds, self._at = round(self.seconds + now - self._at, 3), now
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file, f"{self.seconds:.3f}\n".encode())
