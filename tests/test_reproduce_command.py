@@ -108,6 +108,7 @@ def test_a_stop_for_want_of_time_is_exit_code_3_and_says_how_to_go_on(
     "words, message",
     [
         (["scellier2017/net"], r"no experiment 'scellier2017/net'. Did you mean"),
+        (["net3"], "Did you mean 'scellier2017/net3'"),
         (["nowhere.toml"], "nowhere.toml"),
         (["scellier2017/net1", "--seeds", "0"], "`--seeds` is 0"),
         (["scellier2017/net1", "--hours", "-1"], "`--hours` is -1"),

@@ -89,7 +89,7 @@ def reproduce(
     if json:
         print_json(result)
     else:
-        _print(result, folder)
+        _print(result, folder, data_dir)
     return 130 if interrupted else _CODES[result["verdict"]]
 
 
@@ -205,7 +205,7 @@ def _write(
         file.write_text(text, "utf-8")
 
 
-def _print(result: dict[str, Any], folder: Path) -> None:
+def _print(result: dict[str, Any], folder: Path, data_dir: Path | None) -> None:
     from ..reproduce import range_text, time_text, value_text
 
     rows = [
@@ -221,4 +221,7 @@ def _print(result: dict[str, Any], folder: Path) -> None:
     print(f"{result['verdict']} ({took})")
     if result["verdict"] == "INCOMPLETE":
         again = result["command"].replace("eqprop", program(), 1)
-        warn(f"To go on: {again} --out {shlex.quote(str(folder.parent))}")
+        again += f" --out {shlex.quote(str(folder.parent))}"
+        if data_dir is not None:
+            again += f" --data-dir {shlex.quote(str(data_dir))}"
+        warn(f"To go on: {again}")

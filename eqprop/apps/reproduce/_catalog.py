@@ -36,7 +36,9 @@ def find_experiment(name: str) -> Experiment:
         return read_experiment(Path(name), Path(name).stem)
     names = list_experiments()
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        # Most leave out the paper first.
+        close = [known for known in names if known.endswith(f"/{name}")]
+        close += difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"There is no experiment {name!r}.{hint} `eqprop reproduce --list` shows "

@@ -14,7 +14,7 @@ from ..bench._machine import machine
 from ._experiment import Check, Experiment, Variant
 from ._metrics import read_curves, read_metric
 from ._panels import training_panels
-from ._training import recipe_key, recipe_table, Runs, Trained
+from ._training import recipe_key, Runs, Trained
 from ._verdict import judge, overall, Verdict
 from .measurements import measurement
 
@@ -59,13 +59,11 @@ def perform(experiment: Experiment, runs: Runs, *, command: str) -> dict[str, An
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """A checksum of all that decides an experiment's numbers and verdict: its recipes
-    with every default, its measurement's numbers, and its checks. Words are left out.
-    """
+    """A checksum of what an experiment's file and presets say of its numbers and its
+    verdict: recipes, the measurement's options, checks. Words are left out."""
     parts = {
         "runs": [
-            [variant.name, recipe_key(recipe_table(variant, 0))]
-            for variant in experiment.variants
+            [variant.name, recipe_key(variant, 0)] for variant in experiment.variants
         ],
         "measure": experiment.measure,
         "options": experiment.options,

@@ -20,6 +20,7 @@ from ...training import (
     Recipe,
     resolve,
     Run,
+    RunDirectory,
 )
 from ...training._config import merge
 from ...training._files import write_atomically
@@ -55,29 +56,50 @@ class Trained:
 def recipe_table(
     variant: Variant, seed: int, data_dir: Path | None = None
 ) -> dict[str, Any]:
-    """The whole recipe of a run.
+    """The whole recipe of a run, every default filled in.
 
     **Raises:**
 
     - `ValueError`: its preset doesn't exist, or a change fits no field.
     """
-    table = {} if variant.preset is None else read_preset(variant.preset)
-    for layer in variant.layers:
-        table = merge(table, layer)
-    table = merge(table, {"training": {"seed": seed}})
+    table = _merged(variant, seed)
     if data_dir is not None and table.get("data", {}).get("type") != "digits":
         folder = os.path.abspath(os.path.expanduser(data_dir))
         table = merge(table, {"data": {"folder": folder}})
     return resolve(table)
 
 
-def recipe_key(table: dict[str, Any]) -> str:
-    """A short name of what decides a run's numbers: two recipes that differ only in
-    notes, or in where the data lie, have the same."""
+def recipe_key(variant: Variant, seed: int) -> str:
+    """A short name of what a run's recipe says, notes left out.
+
+    Defaults are no part of it: a class that gains a field keeps the runs made before.
+    """
+    table = _merged(variant, seed)
     bare = {name: part for name, part in table.items() if name not in _NOTES}
-    bare["data"] = {k: v for k, v in bare["data"].items() if k != "folder"}
     text = json.dumps(bare, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _merged(variant: Variant, seed: int) -> dict[str, Any]:
+    table = {} if variant.preset is None else read_preset(variant.preset)
+    for layer in variant.layers:
+        table = merge(table, layer)
+    return merge(table, {"training": {"seed": seed}})
+
+
+def _require_same(path: Path, old: Any, new: Any, field: str = "") -> None:
+    """Raises a `ValueError` if a run was made by other numbers than those of today;
+    fields that it doesn't have are new, and have their defaults."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in old.keys() - {*_NOTES, "folder"}:
+            below = f"{field}.{name}" if field else name
+            _require_same(path, old[name], new.get(name), below)
+    elif old != new:
+        raise ValueError(
+            f"the run in {path} was made with `{field}` = {old!r}, but the recipe now "
+            f"has {new!r}: a default has changed since. Choose another folder with "
+            "`--out`, or remove that one."
+        )
 
 
 class Runs:
@@ -109,7 +131,7 @@ class Runs:
         """Trains a run to its end, or until it should stop."""
         table = recipe_table(variant, seed, self.data_dir)
         name = (variant.preset or "recipe").replace("/", "-")
-        path = self.folder / f"{name}-seed{seed}-{recipe_key(table)}"
+        path = self.folder / f"{name}-seed{seed}-{recipe_key(variant, seed)}"
         recipe = build(table)
         if self.should_stop() and not path.is_dir():
             return Trained([], recipe.training["epochs"], False, False, None, 0.0, 0.0)
@@ -140,6 +162,8 @@ class Runs:
         if not begun and path.is_dir():
             # Killed before its first checkpoint: there is nothing to go on from.
             shutil.rmtree(path)
+        if begun:
+            _require_same(path, RunDirectory.open(path).read_config(), recipe.table)
         where: dict[str, Any] = {"resume" if begun else "out": path}
 
         def progress(at: Progress) -> None:
