@@ -47,6 +47,7 @@ from .learning import (
     BackpropThroughTime as BackpropThroughTime,
     Centered as Centered,
     Clamped as Clamped,
+    ClampedSTDP as ClampedSTDP,
     ConjugateGradient as ConjugateGradient,
     ContinualEP as ContinualEP,
     contrast as contrast,
