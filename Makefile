@@ -11,13 +11,14 @@ PYTHON3 := $(or $(PYTHON),python3)
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help train test test-long bench browser lint format clean
+.PHONY: help train test test-long bench docs browser lint format clean
 
 help:
 	@echo "make train      train a network on the bundled digits (ARGS=\"--epochs 3\")"
 	@echo "make test       lint, type check, and every test but the long ones"
 	@echo "make test-long  the tests that take minutes"
 	@echo "make bench      measure the speed on this machine (ARGS=\"steps --quick\")"
+	@echo "make docs       build the documentation into build/site"
 	@echo "make lint       ruff and pyright only"
 	@echo "make format     rewrite the code as ruff formats it"
 	@echo "make clean      remove $(VENV), caches and builds; runs/ stays"
@@ -46,6 +47,9 @@ browser:
 
 bench: $(RUN_READY)
 	$(VENV)/bin/eqprop bench $(ARGS)
+
+docs: $(DEV_READY)
+	$(PY) tools/make_docs.py $(ARGS)
 
 # GLOBAL_NODE=0: the Node pinned through the lint group, not whatever is on PATH.
 lint: $(DEV_READY)
