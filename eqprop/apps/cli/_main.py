@@ -15,6 +15,7 @@ from ._data import fetch_data, list_data
 from ._doctor import doctor
 from ._eval import evaluate_run
 from ._flags import split_flags
+from ._plot import plot
 from ._reproduce import reproduce
 from ._train import train, train_help
 from ._view import view_run
@@ -33,6 +34,7 @@ app.command(check_gradient)
 app.command(view_run, name="view")
 app.command(bench)
 app.command(reproduce)
+app.command(plot)
 _data = App(name="data", help="Lists and downloads data sets.")
 _data.command(list_data, name="list")
 _data.command(fetch_data, name="fetch")
