@@ -23,9 +23,7 @@ TWO_LAYERS = '--energy.sizes "[64, 128, 128, 10]"'
 
 
 def steps(free: int, nudged: int) -> str:
-    return (
-        f"--method.solver.max_steps {free} --method.nudged_solver.max_steps {nudged}"
-    )
+    return f"--method.solver.max_steps {free} --method.nudged_solver.max_steps {nudged}"
 
 
 # Of each table its rows: what is chosen, and the flags that choose it.
@@ -81,7 +79,10 @@ def trained(flags: str, seed: int) -> dict:
 
 def as_table(rows: list[dict]) -> str:
     """The rows in Markdown."""
-    lines = ["| choice | test error | seeds | certified | flags |", "|---|---|---|---|---|"]
+    lines = [
+        "| choice | test error | seeds | certified | flags |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         errors = row["test_errors"]
         seeds = ", ".join(f"{e:.2f}" for e in errors)

@@ -230,7 +230,10 @@ def test_a_run_of_ones_own_energy_is_watched_leaf_by_leaf():
     )
     watched = session(model=ep.Model(mine, ep.SquaredError()))
     hello, _ = decode(introduction(watched))
-    assert [layer["name"] for layer in hello["layers"]] == ["deep", "out"]
+    assert [layer["name"] for layer in hello["layers"]] == [
+        "state['deep']",
+        "state['out']",
+    ]
     assert hello["layers"][0]["shape"] == [2, 3, 4]
     assert [layer["output"] for layer in hello["layers"]] == [False, True]
     # Units without potential have no exact minimum to go to.

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ...data import Dataset, Splits
-from ...energies import Hopfield, Model, Network
+from ...diagnostics import layer_names
+from ...energies import Model
 from ...learning import AbstractNudging, EquilibriumProp
 from ...relaxation import AbstractSolver, Landscape, relax, tune
 
@@ -85,17 +86,8 @@ class Subject:
 
     def layer_names(self) -> list[str]:
         """A name for each leaf of the state."""
-        energy = self.model.energy
-        if isinstance(energy, Network | Hopfield):
-            return [layer.name for layer in energy.layers]
         landscape = Landscape(self.model, self.example(0)[0])
-        paths = jax.tree_util.tree_leaves_with_path(jax.eval_shape(landscape.init))
-        names = [
-            jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths
-        ]
-        return [
-            f"layer {name}" if name.isdigit() else name or "state" for name in names
-        ]
+        return layer_names(self.model.energy, jax.eval_shape(landscape.init))
 
 
 def of_arrays(model: Model, data: Any, title: str) -> Subject:
