@@ -1,6 +1,6 @@
-"""Makes the figures of docs/plots.md: trains four networks on the digits and draws them.
+"""Makes the figures of docs/plots.md: four networks trained on the digits, drawn.
 
-    python tools/make_plots.py
+python tools/make_plots.py
 """
 
 import sys

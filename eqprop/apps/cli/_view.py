@@ -89,15 +89,15 @@ def view_run(
             print_rows([("written", f"{export}, {pictures} pictures")])
         return 0
     warn("compiling …")
-    with View(subject, port) as shown:
-        if json:
-            print_json({"url": shown.url})
-        else:
-            print_rows([("viewer", shown.url), ("end", "Ctrl-C")])
-        if not no_browser:
-            shown.open()
-        try:
+    try:
+        with View(subject, port) as shown:
+            if json:
+                print_json({"url": shown.url})
+            else:
+                print_rows([("viewer", shown.url), ("end", "Ctrl-C")])
+            if not no_browser:
+                shown.open()
             shown.wait()
-        except KeyboardInterrupt:
-            return 0
+    except KeyboardInterrupt:
+        pass  # is how a viewer ends
     return 0
