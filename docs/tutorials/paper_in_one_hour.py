@@ -299,9 +299,7 @@ axis.legend(frameon=False)
 
 # %%
 data = ep.data.digits()
-network = ep.Model(
-    ep.nets.mlp([64, 128, 10], key=jax.random.key(1)), ep.SquaredError()
-)
+network = ep.Model(ep.nets.mlp([64, 128, 10], key=jax.random.key(1)), ep.SquaredError())
 two_phases = ep.EquilibriumProp(ep.Centered(beta=0.2), ep.BlockCoordinate(max_steps=12))
 run = ep.fit(network, data, two_phases, ep.Adam(2e-3), epochs=12, seed=0)
 result = ep.evaluate(run.model, data.test, two_phases.solver)
@@ -387,8 +385,7 @@ np.testing.assert_allclose(sum(pair) / 2, centered, rtol=0, atol=1e-12)
 # %%
 from_rest = ep.relax(free.nudge(y, small), exacting)
 apart = max(
-    float(jnp.max(jnp.abs(a - b)))
-    for a, b in zip(from_rest.state, nudged, strict=True)
+    float(jnp.max(jnp.abs(a - b))) for a, b in zip(from_rest.state, nudged, strict=True)
 )
 print(f"nudged equilibria from rest and from u⁰ differ by {apart:.1e}")
 assert apart < 1e-12
