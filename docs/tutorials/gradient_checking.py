@@ -290,7 +290,7 @@ for (name, style), (nudging, solver, *problem) in curves.items():
     errors = [symptoms(ep_of(nudging(b), solver), *problem, exact)[1] for b in sweep]
     shape[name] = np.asarray(errors)
     axis.loglog(sweep, errors, style, label=name)
-axis.set(xlabel="β", ylabel="relative error", ylim=(1e-10, 1e6))
+axis.set(xlabel="β", ylabel="relative error", ylim=(1e-10, 1e9))
 axis.legend(frameon=False, loc="upper right")
 # What is rounded is the same everywhere; what falls with β² has a best β.
 best = sweep[np.argmin(shape["float32, settled"])]
@@ -300,7 +300,7 @@ assert 1e-4 <= best <= 1e-2
 # %% [markdown]
 # *Relative error against β on logarithmic axes. In float64 the settled centered estimate
 # falls with slope 2 until round-off stops it; in float32 the line turns up already near
-# a thousandth; unsettled phases give a line that rises all the way to the left, above 1.*
+# a thousandth; that of unsettled phases rises all the way to the left.*
 #
 # So the shape of the curve is the diagnosis. Falling with β: bias, take a smaller β or a
 # higher order. Rising as $1/β$: something that isn't the nudge differs between the
