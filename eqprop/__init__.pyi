@@ -95,6 +95,7 @@ from .training import (
     AbstractOptimizer as AbstractOptimizer,
     AbstractSchedule as AbstractSchedule,
     Adam as Adam,
+    citation as citation,
     Constant as Constant,
     Cosine as Cosine,
     EarlyStopping as EarlyStopping,

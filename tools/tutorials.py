@@ -28,8 +28,6 @@ NAMES = (
     "paper_in_one_hour",
     "your_own_energy",
     "gradient_checking",
-    "hybrid_networks",
-    "stochastic_ep",
 )
 
 # What is run in the kernel before the first cell.

@@ -15,11 +15,12 @@
 
 # %%
 import equinox as eqx
-import eqprop as ep
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+
+import eqprop as ep
 
 
 # Biases are told from round-off by their digits: float32 has too few.
@@ -372,6 +373,6 @@ assert abs(contrast - true) > 1e-3
 # %% [markdown]
 # ## Where to go on
 #
-# [All methods compared](../methods.md); [networks](hybrid_networks.md) in which the
+# [All methods compared](../methods.md); [networks](../layer.md) in which the
 # equilibrium is one layer of many; gradients that are
-# [expectations over noise](stochastic_ep.md), where bias meets variance.
+# [expectations over noise](../methods.md), where bias meets variance.

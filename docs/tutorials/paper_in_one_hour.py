@@ -13,11 +13,12 @@
 
 # %%
 import equinox as eqx
-import eqprop as ep
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+
+import eqprop as ep
 
 
 # Differences of nearly equal states need more digits than float32 has.

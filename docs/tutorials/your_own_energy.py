@@ -15,11 +15,12 @@ import tempfile
 from pathlib import Path
 
 import equinox as eqx
-import eqprop as ep
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+
+import eqprop as ep
 
 
 # %% [markdown]
@@ -41,11 +42,13 @@ MEMBERS, GROUPS, GAMMA = 4, 16, 0.4
 
 
 def couplings(params, h, o, x):
-    """All of the energy but the squares; `h` is [members, groups]."""
-    driven = jnp.einsum("p,kpg->kg", x, params["w"]) + params["b"]
-    upward = jnp.einsum("kg,kgo,o->", h, params["v"], o) + params["c"] @ o
-    pairs = 0.5 * (jnp.sum(jnp.sum(h, 0) ** 2) - jnp.sum(h**2))
-    return GAMMA * pairs - jnp.sum(h * driven) - upward
+    """All of the energy but the squares; `h` holds a vector for each member."""
+    total = -params["c"] @ o
+    for k in range(MEMBERS):
+        total -= h[k] @ (x @ params["w"][k] + params["b"][k] + params["v"][k] @ o)
+        for j in range(k):
+            total += GAMMA * h[j] @ h[k]
+    return total
 
 
 def energy_in_full(params, state, x):
@@ -188,7 +191,7 @@ assert "affine" in refusal
 
 # %%
 def in_leaves(params, state, x):
-    return couplings(params, jnp.stack(state["hidden"]), state["output"], x)
+    return couplings(params, state["hidden"], state["output"], x)
 
 
 def leaves_at_rest(x):
@@ -244,11 +247,13 @@ class Competition(eqx.Module):
     gamma: float = eqx.field(static=True)
 
     def __call__(self, state, x):
-        h, o = jnp.stack(state["hidden"]), state["output"]
-        drive = jnp.einsum("p,kpg->kg", x, self.w) + self.b
-        drive = drive + jnp.einsum("kgo,o->kg", self.v, o)
-        pairs = 0.5 * (jnp.sum(jnp.sum(h, 0) ** 2) - jnp.sum(h**2))
-        return self.gamma * pairs - jnp.sum(h * drive) - self.c @ o
+        h, o = state["hidden"], state["output"]
+        total = -self.c @ o
+        for k in range(len(h)):
+            drive = x @ self.w[k] + self.b[k] + self.v[k] @ o
+            rivals = sum(h[:k], jnp.zeros_like(h[k]))
+            total += h[k] @ (self.gamma * rivals - drive)
+        return total
 
 
 def network(gamma, params=params):
@@ -414,5 +419,5 @@ assert skipped.blocks() == landscape.blocks()
 # %% [markdown]
 # ## Where to go on
 #
-# The energy as [a layer of a network](hybrid_networks.md); its states as
-# [samples at a temperature](stochastic_ep.md).
+# The energy as [a layer of a network](../layer.md), and the
+# [check of its gradient](gradient_checking.md).

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from ... import __version__
 from ._bench import bench
 from ._check_gradient import check_gradient
+from ._cite import cite
 from ._data import fetch_data, list_data
 from ._doctor import doctor
 from ._eval import evaluate_run
@@ -35,6 +36,7 @@ app.command(view_run, name="view")
 app.command(bench)
 app.command(reproduce)
 app.command(plot)
+app.command(cite)
 _data = App(name="data", help="Lists and downloads data sets.")
 _data.command(list_data, name="list")
 _data.command(fetch_data, name="fetch")
