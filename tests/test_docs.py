@@ -1,5 +1,6 @@
 """The documentation site: built strictly, complete, run, and alone with itself."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 
 import eqprop
 from eqprop.relaxation import RESULTS
+from eqprop.relaxation._equilibrium import _SEVERITY
 from pages import commands, fault, fenced, REPOSITORY, run_python
 from scripts import tool
 
@@ -45,7 +47,8 @@ def test_the_site_asks_no_other_host_for_anything(site: Path):
         found = [m[0] for m in re.finditer(loads, text)]
         assert [m for m in found if not any(a in m for a in allowed)] == [], page
     for sheet in site.rglob("*.css"):
-        assert not re.search(r"url\(['\"]?(//|https?:)", sheet.read_text("utf-8"))
+        loads = r"(?:url\(|@import )['\"]?(//|https?:)"
+        assert not re.search(loads, sheet.read_text("utf-8")), sheet
 
 
 def test_formulas_are_drawn_without_a_script(site: Path):
@@ -107,9 +110,39 @@ def test_the_commands_of_the_pages_exist():
 
 
 def test_messages_that_are_explained_are_those_that_come():
-    # Of every result the first sentence, as a reader would search for it.
-    text = re.sub(r"\s+", " ", (DOCS / "faq.md").read_text("utf-8"))
-    members = ("steps_completed", "max_steps_reached", "diverged", "nonfinite")
-    for name in members:
-        message = RESULTS[getattr(RESULTS, name)]
-        assert re.split(r"[:.,]", message)[0] in text, name
+    """Every quoted message stands in the code, part by part between its ellipses."""
+    said = messages()
+    quotes = re.findall(
+        r"```text\n(.*?)```", (DOCS / "faq.md").read_text("utf-8"), re.S
+    )
+    assert len(quotes) > 15
+    for quote in map(one_line, quotes):
+        for part in map(str.strip, quote.split("…")):
+            assert any(part in text for text in said), quote
+
+
+def test_every_failed_result_is_explained():
+    text = one_line((DOCS / "faq.md").read_text("utf-8"))
+    for result in _SEVERITY[1:]:
+        message = RESULTS[result]
+        assert re.split(r"[:.]", message)[0] in text, message
+
+
+def messages() -> list[str]:
+    """Every text in the code, with a mark where something is filled in."""
+    found = []
+    for file in Path(eqprop.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = [
+                    v.value if isinstance(v, ast.Constant) else "\0"
+                    for v in node.values
+                ]
+                found.append("".join(map(str, parts)))
+    return [one_line(text) for text in found]
+
+
+def one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
