@@ -28,6 +28,7 @@ NAMES = (
     "paper_in_one_hour",
     "your_own_energy",
     "gradient_checking",
+    "stochastic_ep",
 )
 
 # What is run in the kernel before the first cell.

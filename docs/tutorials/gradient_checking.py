@@ -29,16 +29,17 @@ jax.config.update("jax_enable_x64", True)
 # %% [markdown]
 # ## 1. One neuron, by hand
 #
-# Take one linear unit with a bias $b$, $E = \frac12 s^2 - bs$, and $C = \frac12(s-y)^2$.
-# Free, it settles at $s^0 = b$, so $L = \frac12(b - y)^2$ and the gradient is $b - y$.
-# Nudged, it settles at $s^β = (b + βy)/(1 + β)$. With $∂F/∂b = -s$ the two contrasts are
+# Take one linear unit with a bias $b$, $E = \frac12 s^2 - bs$, and
+# $C = \frac12(s-y)^2$. Free, it settles at $s^0 = b$, so $L = \frac12(b - y)^2$ and the
+# gradient is $b - y$. Nudged, it settles at $s^β = (b + βy)/(1 + β)$. With $∂F/∂b = -s$
+# the two contrasts are
 #
 # $$\text{one-sided: } \frac{-s^β + s^0}{β} = \frac{b - y}{1 + β}, \qquad
 #   \text{centered: } \frac{-s^β + s^{-β}}{2β} = \frac{b - y}{1 - β^2}.$$
 #
-# So the direction is right and the size off by a factor $1 - β$ or $1 + β^2$, to leading
-# order. At $β = -1$ the nudged energy has no minimum at all. All of what follows is this
-# example with more units.
+# So the direction is right and the size off by a factor $1 - β$ or $1 + β^2$, to
+# leading order. At $β = -1$ the nudged energy has no minimum at all. All of what
+# follows is this example with more units.
 
 # %%
 b, y_one = 0.7, 0.2
@@ -78,7 +79,7 @@ for beta in (0.1, 0.5):
 # | reference | how | what it costs |
 # |---|---|---|
 # | `finite_difference` | move a parameter, settle again | two relaxations each |
-# | `ImplicitDifferentiation` | solve $\frac{∂^2E}{∂s^2} λ = -\frac{∂C}{∂s}$ | $n^3$ for $n$ units |
+# | `ImplicitDifferentiation` | solve $∂_s^2E\,λ = -∂_sC$ | $n^3$ for $n$ units |
 # | `RecurrentBackprop` | iterate that system to its fixed point | a second phase |
 # | `BackpropThroughTime` | differentiate through every step | memory for all steps |
 #
@@ -129,11 +130,11 @@ assert max(agreement.values()) < 1e-6
 #
 # ## 3. The bias and its order
 #
-# `check_gradient` runs a method for several β against a reference and measures the slope
-# of $\ln$ error against $\ln β$: the *order* of the bias. One-sided nudging should show
-# 1, centered 2, and holomorphic nudging with $n$ points on a circle of complex β
-# (Laborieux & Zenke 2022, [arXiv:2209.00530](https://arxiv.org/abs/2209.00530)) should
-# show $n$.
+# `check_gradient` runs a method for several β against a reference and measures the
+# slope of $\ln$ error against $\ln β$: the *order* of the bias. One-sided nudging
+# should show 1, centered 2, and holomorphic nudging with $n$ points on a circle of
+# complex β (Laborieux & Zenke 2022,
+# [arXiv:2209.00530](https://arxiv.org/abs/2209.00530)) should show $n$.
 
 # %%
 betas = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
@@ -185,8 +186,9 @@ axes[0].legend(frameon=False)
 
 # %% [markdown]
 # *Relative error of the gradient against β. With tanh units the lines are straight, of
-# slopes 1, 2 and 4. With hard-sigmoid units they are straight only as far as the symbols
-# are filled; beyond, at hollow symbols, some unit has reached a wall or left it.*
+# slopes 1, 2 and 4. With hard-sigmoid units they are straight only as far as the
+# symbols are filled; beyond, at hollow symbols, some unit has reached a wall or left
+# it.*
 #
 # ## 4. Where β is safe
 #
@@ -255,19 +257,20 @@ for name, (cosine, error, residual) in table.items():
 # %% [markdown]
 # Line by line.
 #
-# - **Two sweeps, one-sided.** The state still drifts when the nudge sets in, and goes on
-#   drifting in the second phase. The contrast takes that for an effect of the nudge and
-#   divides it by β: at a tenth of the β the error is ten times as large. The residual
-#   says so before any reference is computed.
+# - **Two sweeps, one-sided.** The state still drifts when the nudge sets in, and goes
+#   on drifting in the second phase. The contrast takes that for an effect of the nudge
+#   and divides it by β: at a tenth of the β the error is ten times as large. The
+#   residual says so before any reference is computed.
 # - **Two sweeps, centered.** Both phases drift alike and the difference of the two is
 #   spared. This is the better reason to use centered nudging; the residual is as bad.
-# - **β = 0.8.** Every phase is settled to the last digit, and the gradient is worthless.
-#   β is above the limit of section 4: under the negative nudge the minimum is gone, and
-#   what was found is another equilibrium. A certificate says *that* a state is an
-#   equilibrium, not *which*; that is why `check_gradient` reports curvature.
+# - **β = 0.8.** Every phase is settled to the last digit, and the gradient is
+#   worthless. β is above the limit of section 4: under the negative nudge the minimum
+#   is gone, and what was found is another equilibrium. A certificate says *that* a
+#   state is an equilibrium, not *which*; that is why `check_gradient` reports
+#   curvature.
 # - **float32, β = 1e-6.** Round-off of the states, about $10^{-7}$, divided by β.
-# - **Another objective.** `Clamped` is contrastive Hebbian learning. Nothing is wrong with
-#   it, but it descends something else, and no smaller β will bring it nearer.
+# - **Another objective.** `Clamped` is contrastive Hebbian learning. Nothing is wrong
+#   with it, but it descends something else, and no smaller β will bring it nearer.
 
 # %%
 one, tenth = (table[f"two sweeps, one-sided, β = {b}"][1] for b in (0.05, 0.005))
@@ -299,14 +302,14 @@ print(f"best β tried in float32: {best:g}")
 assert 1e-4 <= best <= 1e-2
 
 # %% [markdown]
-# *Relative error against β on logarithmic axes. In float64 the settled centered estimate
-# falls with slope 2 until round-off stops it; in float32 the line turns up already near
-# a thousandth; that of unsettled phases rises all the way to the left.*
+# *Relative error against β on logarithmic axes. In float64 the settled centered
+# estimate falls with slope 2 until round-off stops it; in float32 the line turns up
+# already near a thousandth; that of unsettled phases rises all the way to the left.*
 #
-# So the shape of the curve is the diagnosis. Falling with β: bias, take a smaller β or a
-# higher order. Rising as $1/β$: something that isn't the nudge differs between the
-# phases; settle longer, or take more digits. Flat: another objective, or a reference for
-# another loss.
+# So the shape of the curve is the diagnosis. Falling with β: bias, take a smaller β or
+# a higher order. Rising as $1/β$: something that isn't the nudge differs between the
+# phases; settle longer, or take more digits. Flat: another objective, or a reference
+# for another loss.
 #
 # On a trained run all of this is one command, `eqprop check-gradient`, which ends with
 # exit code 1 if a gradient is off.
@@ -338,11 +341,11 @@ assert abs(order - 4) < 0.2
 # **2.** At a finite β the one-sided contrast isn't the gradient of $L$. Is it the
 # gradient of anything?
 #
-# *Answer.* Yes, exactly, of $L_β = \frac1β[F(β, s^β) - F(0, s^0)]$: at an equilibrium the
-# derivative of $F$ in the state vanishes, so the derivative of the settled energy in a
-# parameter is the partial one. A large β therefore follows a different objective, not
-# noise; $L_β$ is the mean cost along the way from $s^0$ to $s^β$. Finite differences of
-# $L_β$ in the first output bias:
+# *Answer.* Yes, exactly, of $L_β = \frac1β[F(β, s^β) - F(0, s^0)]$: at an equilibrium
+# the derivative of $F$ in the state vanishes, so the derivative of the settled energy
+# in a parameter is the partial one. A large β therefore follows a different objective,
+# not noise; $L_β$ is the mean cost along the way from $s^0$ to $s^β$. Finite
+# differences of $L_β$ in the first output bias:
 
 
 # %%

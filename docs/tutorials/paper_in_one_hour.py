@@ -52,8 +52,8 @@ free = ep.Landscape(model, x)
 # %% [markdown]
 # A `Landscape` is an energy with everything fixed but the state: the input is clamped,
 # and what remains is a surface over the hidden and output potentials. Arrays have a
-# batch axis in front; our batch is one example. There is nothing hidden in the library's
-# energy. Here it is again in NumPy:
+# batch axis in front; our batch is one example. There is nothing hidden in the
+# library's energy. Here it is again in NumPy:
 
 
 # %%
@@ -78,9 +78,9 @@ assert abs(ours - theirs) < 1e-12
 # ## 2. Predicting is relaxing
 #
 # The free potentials slide downhill, $du/dt = -∂E/∂u$, until they rest at the *free
-# equilibrium* $u^0$. What the outputs are then is the prediction. Written out, the force
-# on a neuron is that of a leaky integrator (equation 8): it is driven by its neighbors'
-# rates and leaks back to zero. On the way
+# equilibrium* $u^0$. What the outputs are then is the prediction. Written out, the
+# force on a neuron is that of a leaky integrator (equation 8): it is driven by its
+# neighbors' rates and leaks back to zero. On the way
 #
 # $$\frac{dE}{dt} = -\left\|\frac{du}{dt}\right\|^2 \le 0,$$
 #
@@ -108,10 +108,10 @@ assert np.all(np.diff(falls) <= 1e-13)
 assert abs(dissipated / lost - 1) < step_size
 
 # %% [markdown]
-# `residual` is the *certificate*: how far the neuron that is worst off is from where its
-# neighbors want it. A gradient computed at states that have not settled is not wrong by
-# accident, it is wrong by construction, so the library measures this for every example
-# of every phase.
+# `residual` is the *certificate*: how far the neuron that is worst off is from where
+# its neighbors want it. A gradient computed at states that have not settled is not
+# wrong by accident, it is wrong by construction, so the library measures this for every
+# example of every phase.
 #
 # ## 3. Learning is relaxing once more
 #
@@ -165,11 +165,11 @@ for target in np.unique(y):
 # $$\frac{dJ}{dθ} = \lim_{β \to 0} \frac1β
 #   \left[\frac{∂F}{∂θ}(u^β) - \frac{∂F}{∂θ}(u^0)\right].$$
 #
-# Nothing on the right knows about derivatives of states with respect to parameters.
-# We hold it against the slowest and safest gradient there is: move a parameter by
+# Nothing on the right knows about derivatives of states with respect to parameters. We
+# hold it against the slowest and safest gradient there is: move a parameter by
 # $\pm 10^{-5}$, settle the network again, and see what the cost does. That is what
-# `finite_difference` does, for every parameter. `FixedPoint` is a faster way to the same
-# equilibria; we let it settle to round-off.
+# `finite_difference` does, for every parameter. `FixedPoint` is a faster way to the
+# same equilibria; we let it settle to round-off.
 
 # %%
 exacting = ep.FixedPoint(
@@ -294,9 +294,9 @@ axis.legend(frameon=False)
 #
 # Now the same thing at the scale of a small task: 8×8 pixels, 128 hidden neurons, ten
 # outputs, and 1,293 digits to learn from. The hidden neurons have the paper's hard
-# sigmoid, $ρ(u) = \min(\max(u, 0), 1)$. `BlockCoordinate` is a quicker way downhill than
-# small steps: it sets whole layers to their exact minimum, in turn. `fit` repeats what
-# section 5 did, a batch at a time.
+# sigmoid, $ρ(u) = \min(\max(u, 0), 1)$. `BlockCoordinate` is a quicker way downhill
+# than small steps: it sets whole layers to their exact minimum, in turn. `fit` repeats
+# what section 5 did, a batch at a time.
 
 # %%
 data = ep.data.digits()
@@ -352,8 +352,8 @@ axes[2].plot(strengths, cost, "ko-")
 axes[2].set(xlabel="β", title="cost of the nudged state")
 
 # %% [markdown]
-# *A digit that the network gets wrong, its ten outputs as the nudge grows, and the cost,
-# which falls all along.*
+# *A digit that the network gets wrong, its ten outputs as the nudge grows, and the
+# cost, which falls all along.*
 #
 # Every step of training moves the weights so that the free state ($β = 0$) goes a bit
 # in the direction of larger β. That is all the learning there is.
