@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...diagnostics import Bias, DescendingUpdates
-from ._style import COLORS, DASHES, MARKERS, new_figure
+from ._style import COLORS, DASHES, line_style, MARKERS, new_figure
 
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def plot_likeness(bias: Mapping[str, Bias]) -> "Figure":
         beta = one.betas[at]
         label = name if math.isnan(beta) else f"{name}, β = {beta:g}"
         rows = [one.likeness[at][parameter] for parameter in parameters]
-        style = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]}
+        style = line_style(k) | {"linestyle": "none", "markersize": 6}
         shift = 0.6 * ((k + 0.5) / len(bias) - 0.5)
         for axes, values in (
             (left, [1 - row.cosine for row in rows]),
@@ -106,7 +106,7 @@ def plot_likeness(bias: Mapping[str, Bias]) -> "Figure":
         ):
             # A log axis has no place for an error of zero.
             shown = np.maximum(np.asarray(values, float), 1e-16)
-            axes.plot(shown, places + shift, linestyle="none", label=label, **style)
+            axes.plot(shown, places + shift, label=label, **style)
     for axes, label in ((left, "1 − cosine"), (right, "relative error")):
         axes.set(xscale="log", xlabel=label, ylim=(len(parameters) - 0.5, -0.5))
         axes.set_yticks(places, parameters if axes is left else [])

@@ -46,10 +46,14 @@ def require_figure_file(file: Path) -> None:
 def new_figure(columns: int, rows: int = 1) -> "tuple[Figure, list[Axes]]":
     """An empty figure and its axes, row by row."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained", dpi=150)
+    figure = Figure(
+        figsize=(4.2 * columns, 3.4 * rows),
+        layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06),
+        dpi=150,
+    )
     axes = figure.subplots(rows, columns, squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.06)
     for one in axes.flat:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(alpha=0.25, linewidth=0.6)
@@ -90,4 +94,8 @@ def log_if_positive(axes: "Axes") -> None:
 
 def whole_numbers(axes: "Axes") -> None:
     """Ticks of x at whole numbers only: there is no half step or half epoch."""
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(
+        MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True)
+    )
