@@ -12,7 +12,7 @@ from ..relaxation import Landscape
 def receptive_fields(
     model: Model | AbstractEnergy,
     x: Float[Array, "..."],
-    units: Sequence[Sequence[int]] | None = None,
+    units: Sequence[Sequence[int] | np.ndarray] | None = None,
 ) -> dict[str, Float[np.ndarray, "units ..."]]:
     """What every unit looks for in the input: its weights, taken back to the input
     through the layers before it.

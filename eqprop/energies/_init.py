@@ -26,7 +26,12 @@ class AbstractInitializer(eqx.Module):
 
 class GlorotUniform(AbstractInitializer):
     """Uniform ±√(6/(fan_in + fan_out)), as in the original code of Equilibrium
-    Propagation (Glorot & Bengio 2010)."""
+    Propagation.
+
+    ??? cite "Glorot & Bengio 2010"
+        Understanding the difficulty of training deep feedforward neural networks,
+        AISTATS.
+    """
 
     def bound(self, fan_in, fan_out):
         return math.sqrt(6 / (fan_in + fan_out))

@@ -8,6 +8,7 @@ from ._gradients import (
     plot_likeness as plot_likeness,
 )
 from ._phases import plot_phases as plot_phases
+from ._reproduction import plot_reproduction as plot_reproduction
 from ._style import require_figure_file as require_figure_file
 from ._training import (
     plot_comparison as plot_comparison,

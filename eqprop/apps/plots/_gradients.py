@@ -1,6 +1,6 @@
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
@@ -98,7 +98,10 @@ def plot_likeness(bias: Mapping[str, Bias]) -> "Figure":
         beta = one.betas[at]
         label = name if math.isnan(beta) else f"{name}, β = {beta:g}"
         rows = [one.likeness[at][parameter] for parameter in parameters]
-        style = line_style(k) | {"linestyle": "none", "markersize": 6}
+        style: dict[str, Any] = {
+            "color": COLORS[k % len(COLORS)],
+            "marker": MARKERS[k % len(MARKERS)],
+        }
         shift = 0.6 * ((k + 0.5) / len(bias) - 0.5)
         for axes, values in (
             (left, [1 - row.cosine for row in rows]),

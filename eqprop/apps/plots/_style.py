@@ -96,6 +96,4 @@ def whole_numbers(axes: "Axes") -> None:
     """Ticks of x at whole numbers only: there is no half step or half epoch."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(
-        MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True)
-    )
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
