@@ -43,6 +43,10 @@ class FanInUniform(AbstractInitializer):
     **Arguments:**
 
     - `gain`: positive, dimensionless.
+
+    ??? cite "Scellier et al. 2023"
+        Energy-based learning algorithms for analog computing: a comparative study,
+        arXiv:2312.15103: in its code.
     """
 
     gain: float = eqx.field(default=0.7, static=True, converter=float)

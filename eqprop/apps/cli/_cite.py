@@ -3,11 +3,17 @@
 from pathlib import Path
 
 from ._output import print_json
+from ._progress import warn
+
+
+# What is new of a run comes before what it is trained with and on.
+_ORDER = ("method", "energy", "cost", "optimizer", "training", "data")
 
 
 def cite(run: Path, /, *, json: bool = False, debug: bool = False) -> int:
-    """Prints BibTeX of the methods that a run used: eqprop, the energy, the estimator
-    with its nudging and solvers, the optimizer, and the data.
+    """Prints BibTeX of what a run used: eqprop, the estimator with its nudging and
+    solvers, the energy with its units and initial weights, the cost, the optimizer,
+    and the data.
 
     Parameters
     ----------
@@ -18,22 +24,21 @@ def cite(run: Path, /, *, json: bool = False, debug: bool = False) -> int:
     debug
         Show the traceback of an error.
     """
-    from ... import data
-    from ...training import build, RunDirectory
-    from ...training._citation import bibliography, citation
+    from ...training import RunDirectory
+    from ...training._citation import entries_of, named_in
 
     table = RunDirectory.open(run).read_config()
-    if "energy" not in table:
-        raise ValueError(
-            f"The run {run} was not trained from a recipe, so its config.toml doesn't "
-            "say what it used. In Python: `print(ep.citation(model, method))`."
+    missing = [name for name in ("energy", "method", "data") if name not in table]
+    if missing:
+        warn(
+            f"note: config.toml of {run} doesn't name the run's {', '.join(missing)}. "
+            "In Python, `print(ep.citation(model, method))` cites those too."
         )
-    recipe = build(table)
-    named = getattr(data, recipe.table["data"]["type"])
-    text = citation(recipe.method, recipe.model(), recipe.optimizer, named)
+    parts = [table[name] for name in _ORDER if name in table]
+    entries = entries_of(thing for part in parts for thing in named_in(part))
+    text = "\n\n".join(entries.values()) + "\n"
     if json:
-        keys = [key for key, entry in bibliography().items() if entry in text]
-        print_json({"keys": keys, "bibtex": text})
+        print_json({"keys": list(entries), "bibtex": text})
     else:
         print(text, end="")
     return 0

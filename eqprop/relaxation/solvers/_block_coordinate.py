@@ -48,6 +48,11 @@ class BlockCoordinate(AbstractSolver):
         place of the groups that don't interact: `(0, 1, 2)` sweeps a chain of three
         layers from the bottom to the top. Each leaf once; one that is held is passed
         over. Over few sweeps the order matters, at equilibrium it doesn't.
+
+    ??? cite "Scellier et al. 2023; Young 1954"
+        Even and odd layers in turn: arXiv:2312.15103. Over-relaxation, there of linear
+        systems: Iterative methods for solving partial difference equations of elliptic
+        type, Transactions of the American Mathematical Society 76:92–111.
     """
 
     relaxation: Scalar | None = eqx.field(default=None, converter=as_scalar)
