@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +87,7 @@ def receptive_fields(
     }
 
 
-def layer_names(energy: AbstractEnergy, state: PyTree[Array]) -> list[str]:
+def layer_names(energy: AbstractEnergy, state: PyTree[Any]) -> list[str]:
     """A name for each leaf of the state: its layer's, or its path in the state."""
     if isinstance(energy, Network | Hopfield):
         return [layer.name for layer in energy.layers]
