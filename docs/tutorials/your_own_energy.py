@@ -409,9 +409,9 @@ for k in range(MEMBERS):
 alone = params | {"v": jnp.zeros_like(params["v"])}
 curvatures = {}
 for gamma in (0.2, 0.4, 0.8):
-    settled = ep.Landscape(network(gamma, alone), x)
-    state = ep.relax(settled, sweeps).state
-    bend = ep.diagnostics.curvature(settled, state).smallest
+    separate = ep.Landscape(network(gamma, alone), x)
+    state = ep.relax(separate, sweeps).state
+    bend = ep.diagnostics.curvature(separate, state).smallest
     curvatures[gamma] = float(jnp.min(bend))
     print(f"γ = {gamma}: smallest curvature {curvatures[gamma]:.6f}")
     assert abs(curvatures[gamma] - (1 - gamma)) < 1e-5
