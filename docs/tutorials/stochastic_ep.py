@@ -320,7 +320,9 @@ binary = ep.Model(
     ep.nets.mlp([64, 64, 10], key=jax.random.key(8), unit=ep.Binary()),
     ep.SquaredError(),
 )
-thermal = ep.StochasticEP(ep.Centered(0.5), ep.Gibbs(0.2, max_steps=5), samples=10)
+thermal = ep.StochasticEP(
+    ep.Centered(0.5), ep.Gibbs(0.2, max_steps=5), ep.BlockCoordinate(1.0), samples=10
+)
 run = ep.fit(binary, data.train, thermal, ep.Adam(5e-3), epochs=8, seed=0)
 score = ep.evaluate(run.model, data.test, thermal.solver)
 print(f"test error {score['error']:.1f} %")
@@ -346,7 +348,7 @@ axis.set(xlabel="epoch", ylabel="training error (%)", ylim=(0, None))
 # 0 beside the variance over samples, for one example.
 
 # %%
-bend = jax.grad(jax.grad(lambda b: free_energy(model, b)[0]))(0.0)
+bend = jax.jit(jax.grad(jax.grad(lambda b: free_energy(model, b)[0])))(0.0)
 repeated = ep.Landscape(model, jnp.repeat(x[:1], 5000, axis=0))
 state = ep.relax(repeated, gibbs, key=jax.random.key(9)).state
 costs = repeated.cost(state, jnp.repeat(y[:1], 5000, axis=0))
