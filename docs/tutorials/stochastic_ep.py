@@ -329,7 +329,11 @@ axis.plot([row["train_error"] for row in run.metrics], "ko-")
 axis.set(xlabel="epoch", ylabel="training error (%)", ylim=(0, None))
 
 # %% [markdown]
-# *Training error of a network of binary hidden units, epoch by epoch.*
+# *Training error of single samples, epoch by epoch.*
+#
+# It is much larger than the test error: at $T = 0.2$ each output fluctuates by
+# $\sqrt T$, about 0.45, so that one sample often has its largest output elsewhere. The
+# network learns from such samples, and is read at $T \to 0$, or by an average of many.
 #
 # ## Exercises
 #
