@@ -11,13 +11,14 @@ PYTHON3 := $(or $(PYTHON),python3)
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help train test test-long bench lint format clean
+.PHONY: help train test test-long bench docs browser lint format clean
 
 help:
 	@echo "make train      train a network on the bundled digits (ARGS=\"--epochs 3\")"
 	@echo "make test       lint, type check, and every test but the long ones"
 	@echo "make test-long  the tests that take minutes"
 	@echo "make bench      measure the speed on this machine (ARGS=\"steps --quick\")"
+	@echo "make docs       build the documentation into build/site"
 	@echo "make lint       ruff and pyright only"
 	@echo "make format     rewrite the code as ruff formats it"
 	@echo "make clean      remove $(VENV), caches and builds; runs/ stays"
@@ -25,14 +26,30 @@ help:
 train: $(RUN_READY)
 	$(VENV)/bin/eqprop train digits $(ARGS)
 
-test: lint
+test: lint browser
 	$(PY) -m pytest -n $(WORKERS) -m "not long" $(ARGS)
 
-test-long: $(DEV_READY)
+test-long: $(DEV_READY) browser
 	$(PY) -m pytest -m long $(ARGS)
+
+# The page tests drive the system's Chromium. Where there is none, Debian's is installed.
+browser:
+	@for name in chromium chromium-browser google-chrome; do \
+	  command -v $$name >/dev/null 2>&1 && exit 0; done; \
+	if ! command -v apt-get >/dev/null 2>&1; then \
+	  echo "No Chromium here: the page tests are skipped. Install it to run them." >&2; \
+	  exit 0; fi; \
+	echo "Installing Chromium for the page tests (once) ..."; \
+	as_root=""; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+	$$as_root apt-get update -qq && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
 bench: $(RUN_READY)
 	$(VENV)/bin/eqprop bench $(ARGS)
+
+docs: $(DEV_READY)
+	$(PY) tools/make_docs.py $(ARGS)
 
 # GLOBAL_NODE=0: the Node pinned through the lint group, not whatever is on PATH.
 lint: $(DEV_READY)

@@ -2,6 +2,12 @@ __version__: str
 
 from . import data as data, diagnostics as diagnostics, training as training
 from .apps import plots as plots
+from .apps.sklearn import (
+    EquilibriumPropagationClassifier as EquilibriumPropagationClassifier,
+    EquilibriumPropagationRegressor as EquilibriumPropagationRegressor,
+)
+from .apps.viewer._view import view as view
+from .apps.viewer._widget import ViewerWidget as ViewerWidget
 from .energies import (
     AbstractCost as AbstractCost,
     AbstractEnergy as AbstractEnergy,
@@ -41,6 +47,7 @@ from .learning import (
     BackpropThroughTime as BackpropThroughTime,
     Centered as Centered,
     Clamped as Clamped,
+    ClampedSTDP as ClampedSTDP,
     ConjugateGradient as ConjugateGradient,
     ContinualEP as ContinualEP,
     contrast as contrast,
@@ -88,8 +95,10 @@ from .training import (
     AbstractOptimizer as AbstractOptimizer,
     AbstractSchedule as AbstractSchedule,
     Adam as Adam,
+    citation as citation,
     Constant as Constant,
     Cosine as Cosine,
+    EarlyStopping as EarlyStopping,
     evaluate as evaluate,
     Exponential as Exponential,
     fit as fit,

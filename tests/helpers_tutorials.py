@@ -5,7 +5,6 @@ import io
 import re
 import runpy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +12,9 @@ import jaxtyping
 import matplotlib
 import matplotlib.pyplot as plt
 
+from scripts import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+
 FOLDER = REPOSITORY / "docs" / "tutorials"
 
 # What the scripts find, and may change.

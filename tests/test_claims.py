@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from eqprop.apps.reproduce.measurements import contrastive_hebbian
 from oracles import implicit, machine
 
 
@@ -202,7 +203,8 @@ def test_the_contrastive_objective_turns_negative_and_leads_away_from_the_target
 def own_energy(claim, h: float, o: float) -> float:
     """G(h) + ½o² − w·h·o − ½v·h² − ⟨x, s⟩, with G the integral of artanh."""
     potential = h * np.arctanh(h) + 0.5 * np.log(1 - h * h) + 0.5 * o * o
-    coupled = claim.START["coupling"] * h * o + 0.5 * claim.START["loop"] * h * h
+    start = contrastive_hebbian.START
+    coupled = start["coupling"] * h * o + 0.5 * start["loop"] * h * h
     return potential - coupled - claim.FIELD[0] * h - claim.FIELD[1] * o
 
 

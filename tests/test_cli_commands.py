@@ -129,7 +129,8 @@ def test_the_doctor_finds_this_installation_healthy(
     assert report["versions"]["eqprop"] == eqprop.__version__
     assert report["presets"] == list_presets()
     assert report["data"]["digits"]
-    assert set(report["extras"]) == {"data", "solvers", "ode", "plot"}
+    extras = {"data", "solvers", "ode", "plot", "view", "notebook"}
+    assert set(report["extras"]) == extras
     # The bias of centered nudging falls with β², so at β/5 it is far below.
     assert report["gradient_error"] < 0.01
 

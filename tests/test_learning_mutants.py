@@ -344,6 +344,48 @@ MUTANTS += [
     ),
 ]
 
+FAST = "test_clamped_stdp.py -k number_for_number"
+VERDICT = "test_reproduce.py -k tolerance_is_reproduced or nothing_is_decided"
+SHORT = "test_reproduce.py -k cut_short"
+STDP = "learning/online/_clamped_stdp.py"
+BLOCKS = "relaxation/solvers/_block_coordinate.py"
+REPRODUCE = "apps/reproduce"
+
+# The fast variant of the paper's code, and published experiments.
+MUTANTS += [
+    (STDP, "free.state, clamped.state", "clamped.state, free.state", FAST),
+    (STDP, "pending.landscape, solver", "landscape, solver", FAST),
+    (
+        STDP,
+        "            landscape, free.state",
+        "            pending.landscape, free.state",
+        "test_clamped_stdp.py -k symmetric_rule",
+    ),
+    (BLOCKS, "for k in self.order if", "for k in sorted(self.order) if", FAST),
+    (BLOCKS, "len(named) < len(self.order)", "False", "test_clamped_stdp.py -k once"),
+    (f"{REPRODUCE}/_verdict.py", "low <= mean <= high", "low < mean < high", VERDICT),
+    (f"{REPRODUCE}/_verdict.py", "check.low - check", "check.low + check", VERDICT),
+    (
+        f"{REPRODUCE}/_verdict.py",
+        "if not complete or not values",
+        "if not values",
+        VERDICT,
+    ),
+    (f"{REPRODUCE}/_training.py", '"resume" if begun else "out"', '"out"', SHORT),
+    (
+        f"{REPRODUCE}/_perform.py",
+        "value - _read(check, of[check.minus])",
+        "value + _read(check, of[check.minus])",
+        "test_reproduce.py -k seed_by_seed",
+    ),
+    (
+        f"{REPRODUCE}/measurements/stdp_timing.py",
+        "one_way + back",
+        "one_way - back",
+        "test_stdp_timing.py -k timing_closed_form",
+    ),
+]
+
 
 @pytest.mark.long
 @pytest.mark.parametrize("file, says, mutant, tests", MUTANTS)

@@ -107,7 +107,7 @@ def test_the_last_update_of_an_epoch_is_looked_at_too():
 
 def test_an_interruption_never_saves_weights_that_are_not_finite(tmp_path, monkeypatch):
     # Asked to stop after the batch whose update was NaN, before the next cost is.
-    monkeypatch.setattr("eqprop.training._fit._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("eqprop.training._trainer._REPORT_SECONDS", 0.0)
     calls = iter(range(100))
     run = hopeless(
         BETAS["one-sided"], out=tmp_path / "run", should_stop=lambda: next(calls) >= 1

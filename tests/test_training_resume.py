@@ -28,7 +28,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.fixture
 def one_batch_at_a_time(monkeypatch):
-    monkeypatch.setattr("eqprop.training._fit._REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("eqprop.training._trainer._REPORT_SECONDS", 0.0)
 
 
 def at_call(number: int):
@@ -109,9 +109,9 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-import eqprop.training._fit
+import eqprop.training._trainer
 
-eqprop.training._fit._REPORT_SECONDS = 0.0
+eqprop.training._trainer._REPORT_SECONDS = 0.0
 from helpers_training import base
 
 def tell(progress):

@@ -1,30 +1,23 @@
 """The tool that renders the tutorials, and what every tutorial's text must hold."""
 
-import importlib.util
+import ast
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
 
-from helpers_tutorials import FOLDER, REPOSITORY
+from helpers_tutorials import FOLDER
+from scripts import REPOSITORY, tool
 
 
 SCRIPT = REPOSITORY / "tools" / "tutorials.py"
 
 
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tutorials", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+TOOL = tool("tutorials")
 
 
 def run(code: list, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -115,11 +108,11 @@ def test_a_tutorial_that_fails_warns_or_shows_without_a_word_is_no_page(
     assert not (tmp_path / "small.md").exists()
 
 
-def test_all_notebooks_are_written_without_running_anything(tool, tmp_path: Path):
+def test_all_notebooks_are_written_without_running_anything(tmp_path: Path):
     done = run([SCRIPT, "--notebooks", "out"], tmp_path)
     assert done.returncode == 0, done.stderr
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == sorted(f"{name}.ipynb" for name in tool.NAMES)
+    assert written == sorted(f"{name}.ipynb" for name in TOOL.NAMES)
     first = (tmp_path / "out" / written[0]).read_bytes()
     assert run([SCRIPT, "--notebooks", "out"], tmp_path).returncode == 0
     assert (tmp_path / "out" / written[0]).read_bytes() == first
@@ -131,25 +124,27 @@ def test_a_tutorial_that_does_not_exist_is_refused(tmp_path: Path):
     assert "paper_in_one_hour" in done.stderr
 
 
-def test_every_tutorial_is_listed(tool):
+def test_every_tutorial_is_listed():
     scripts = sorted(path.stem for path in FOLDER.glob("*.py"))
-    assert scripts == sorted(tool.NAMES)
+    assert scripts == sorted(TOOL.NAMES)
     index = (FOLDER / "README.md").read_text("utf-8")
-    assert re.findall(r"\((\w+)\.py\)", index) == list(tool.NAMES)
+    assert re.findall(r"\((\w+)\.py\)", index) == list(TOOL.NAMES)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
-def test_a_tutorial_is_plain_top_to_bottom_python_with_captions(tool, name: str):
-    cells = tool.read(FOLDER / f"{name}.py").cells
+def test_a_tutorial_is_plain_top_to_bottom_python_with_captions(name: str):
+    cells = TOOL.read(FOLDER / f"{name}.py").cells
+    code = "\n".join(c.source for c in cells if c.cell_type == "code")
+    source = (FOLDER / f"{name}.py").read_text("utf-8")
+    # A magic would not parse.
+    assert ast.dump(ast.parse(code)) == ast.dump(ast.parse(source))
     text = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
     assert text.startswith("# ")
     assert "## Exercises" in text
     assert text.count("*Answer.*") >= 2
     for k, cell in enumerate(cells):
-        if cell.cell_type == "code":
-            compile(cell.source, name, "exec")
-            if "plt.subplots(" in cell.source:
-                assert len(tool.caption(cells[k + 1 :], name)) > 40
+        if cell.cell_type == "code" and "plt.subplots(" in cell.source:
+            assert len(TOOL.caption(cells[k + 1 :], name)) > 40
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         # Other tutorials are pages beside this one; the rest are pages of docs/.
         target = FOLDER / link

@@ -23,10 +23,13 @@ class Dataset(eqx.Module):
 
     - `x`: inputs in [0, 1], one example per row.
     - `y`: targets, one-hot.
+    - `weight`: how much each example counts, at least 0 and only in proportion to the
+        others; `None` if all count the same.
     """
 
     x: Float[Array, "n *shape"]
     y: Float[Array, "n classes"]
+    weight: Float[Array, " n"] | None = None
 
     @property
     def labels(self) -> Int[Array, " n"]:
@@ -54,7 +57,8 @@ class Dataset(eqx.Module):
         """
         if not isinstance(index, slice):
             index = _positions(index, len(self))
-        return Dataset(self.x[index], self.y[index])
+        weight = None if self.weight is None else self.weight[index]
+        return Dataset(self.x[index], self.y[index], weight)
 
 
 def dataset(

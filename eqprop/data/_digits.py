@@ -21,17 +21,9 @@ def digits() -> Splits:
 
     The splits, with `x` of the shape `[n, 64]` and ten classes.
 
-    ??? cite
-
-        ```bibtex
-        @misc{alpaydin1998optical,
-          author    = {Alpaydin, E. and Kaynak, C.},
-          title     = {Optical Recognition of Handwritten Digits},
-          year      = {1998},
-          publisher = {UCI Machine Learning Repository},
-          doi       = {10.24432/C50P49},
-        }
-        ```
+    ??? cite "Alpaydin & Kaynak 1998"
+        Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
+        doi:10.24432/C50P49.
     """
     with files("eqprop.data").joinpath("digits.npz").open("rb") as file:
         with np.load(file, allow_pickle=False) as arrays:

@@ -33,6 +33,10 @@ def mnist(
 
     - `FileNotFoundError`: the files aren't there.
     - `ValueError`: as [`eqprop.data.idx_folder`][].
+
+    ??? cite "LeCun et al. 1998"
+        Gradient-based learning applied to document recognition, Proceedings of the
+        IEEE 86:2278.
     """
     return _read("mnist", folder, validation)
 
@@ -55,6 +59,9 @@ def fashion_mnist(
     **Raises:**
 
     - As [`eqprop.data.mnist`][].
+
+    ??? cite "Xiao et al. 2017"
+        arXiv:1708.07747.
     """
     return _read("fashion_mnist", folder, validation)
 
@@ -77,6 +84,9 @@ def kmnist(
     **Raises:**
 
     - As [`eqprop.data.mnist`][].
+
+    ??? cite "Clanuwat et al. 2018"
+        arXiv:1812.01718.
     """
     return _read("kmnist", folder, validation)
 

@@ -1,4 +1,5 @@
 import abc
+import functools
 
 import equinox as eqx
 import jax
@@ -20,7 +21,13 @@ class Shuffled(AbstractOrder):
     """A new random order every epoch."""
 
     def __call__(self, key, epoch, size):
-        return jax.random.permutation(jax.random.fold_in(key, epoch), size)
+        return _permutation(key, epoch, size)
+
+
+# Compiled as one: its dozen operations one by one cost more than a small epoch.
+@functools.partial(jax.jit, static_argnames="size")
+def _permutation(key: Array, epoch: int | Array, size: int) -> Array:
+    return jax.random.permutation(jax.random.fold_in(key, epoch), size)
 
 
 class InOrder(AbstractOrder):
@@ -61,6 +68,7 @@ class GivenOrder(AbstractOrder):
         return jnp.asarray(rows[epoch if len(rows) > 1 else 0])
 
 
+@functools.partial(jax.jit, static_argnames="batch_size")
 def in_batches(
     order: Int[Array, " size"], batch_size: int
 ) -> tuple[Int[Array, "batches batch"], Float[Array, "batches batch"]]:

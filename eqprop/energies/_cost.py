@@ -38,6 +38,9 @@ class SquaredError(AbstractCost):
 
     The paper's original code leaves out the ½: its β and learning rates mean twice
     what they say there.
+
+    ??? cite "Scellier & Bengio 2017, eq. 2"
+        arXiv:1602.05179.
     """
 
     def __call__(self, output, y):
@@ -79,13 +82,16 @@ class Readout(AbstractCost):
     """A trained linear readout outside the dynamics: $C = c(oW + b, y)$.
 
     The relaxing outputs $o$ are, say, a hidden layer; the readout's parameters are
-    the cost's own and learn from the same contrast (Laborieux et al. 2021).
+    the cost's own and learn from the same contrast.
 
     **Arguments:**
 
     - `cost`: the inner cost $c$ of the readout's result.
     - `weight`: $W$, of shape `[size of o, size of y]`.
     - `bias`: $b$, of shape `[size of y]`.
+
+    ??? cite "Laborieux et al. 2021"
+        arXiv:2101.05536.
     """
 
     cost: AbstractCost

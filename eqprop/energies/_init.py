@@ -26,7 +26,12 @@ class AbstractInitializer(eqx.Module):
 
 class GlorotUniform(AbstractInitializer):
     """Uniform ±√(6/(fan_in + fan_out)), as in the original code of Equilibrium
-    Propagation (Glorot & Bengio 2010)."""
+    Propagation.
+
+    ??? cite "Glorot & Bengio 2010"
+        Understanding the difficulty of training deep feedforward neural networks,
+        AISTATS.
+    """
 
     def bound(self, fan_in, fan_out):
         return math.sqrt(6 / (fan_in + fan_out))
@@ -38,6 +43,10 @@ class FanInUniform(AbstractInitializer):
     **Arguments:**
 
     - `gain`: positive, dimensionless.
+
+    ??? cite "Scellier et al. 2023"
+        Energy-based learning algorithms for analog computing: a comparative study,
+        arXiv:2312.15103: in its code.
     """
 
     gain: float = eqx.field(default=0.7, static=True, converter=float)

@@ -35,6 +35,9 @@ class Network(AbstractEnergy):
     **Raises:**
 
     - `ValueError`: an edge that names no layer or doesn't fit the layers' shapes.
+
+    ??? cite "Scellier & Bengio 2017, eq. 1"
+        arXiv:1602.05179.
     """
 
     layers: tuple[Layer, ...] = eqx.field(converter=tuple)

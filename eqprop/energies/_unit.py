@@ -117,7 +117,11 @@ class Linear(AbstractQuadraticUnit):
 
 class HardSigmoid(AbstractQuadraticUnit):
     """The paper's unit: $G = ½s²$ on $[0, 1]$, $\\text{activate}(d) = \\min(\\max(d,
-    0), 1)$, with slope 1 at the corners (Scellier & Bengio 2017, eq. 43)."""
+    0), 1)$, with slope 1 at the corners.
+
+    ??? cite "Scellier & Bengio 2017, eq. 43"
+        arXiv:1602.05179.
+    """
 
     @property
     def bounds(self):

@@ -20,6 +20,7 @@ from .nudging import (
 )
 from .online import (
     AbstractPlasticity as AbstractPlasticity,
+    ClampedSTDP as ClampedSTDP,
     ContinualEP as ContinualEP,
     MembraneSTDP as MembraneSTDP,
     RateSTDP as RateSTDP,

@@ -63,7 +63,8 @@ class Equilibrium(eqx.Module):
     **Attributes:**
 
     - `state`: the last state.
-    - `residual`: how far each example is from equilibrium ([`Landscape.residual`][]).
+    - `residual`: how far each example is from equilibrium
+        ([`eqprop.Landscape.residual`][]).
     - `converged`: whether that is at most the solver's `certify`, whatever stopped it.
     - `num_steps`: steps that each example took.
     - `result`: for each example, a [`eqprop.RESULTS`][].

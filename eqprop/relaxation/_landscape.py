@@ -37,8 +37,9 @@ class Landscape(eqx.Module):
     $$F(s) = E(θ, x, s) + β\\,C(\\text{output}(s), y)$$
 
     for a batch of examples: x is clamped, the outputs perhaps nudged toward y
-    ([`Landscape.nudge`][]), parts of the state perhaps held ([`Landscape.clamp`][]).
-    States and everything returned have a leading batch axis.
+    ([`eqprop.Landscape.nudge`][]), parts of the state perhaps held
+    ([`eqprop.Landscape.clamp`][]). States and everything returned have a leading batch
+    axis.
 
     **Arguments:**
 
@@ -91,7 +92,7 @@ class Landscape(eqx.Module):
 
     @property
     def complex(self) -> bool:
-        """Whether states are complex: see [`Landscape.continued`][]."""
+        """Whether states are complex: see [`eqprop.Landscape.continued`][]."""
         return is_complex(self.x)
 
     def init(self) -> PyTree[Array]:
@@ -242,7 +243,7 @@ class Landscape(eqx.Module):
 
     def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
         """How far every example is from equilibrium: the certificate, the largest
-        [`Landscape.displacement`][] of any unit."""
+        [`eqprop.Landscape.displacement`][] of any unit."""
         return state_size(self.displacement(state))
 
     def minimum(

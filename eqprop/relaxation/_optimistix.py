@@ -37,6 +37,9 @@ class Optimistix(eqx.Module):
     - `solver`: such as `optimistix.Newton(rtol=1e-10, atol=1e-10)`.
     - `max_steps`: the most steps; compiled in.
     - `certify`: the residual up to which a state counts as an equilibrium.
+
+    ??? cite "Rader, Lyons & Kidger 2024"
+        Optimistix: modular optimisation in JAX and Equinox, arXiv:2402.09983.
     """
 
     solver: Any

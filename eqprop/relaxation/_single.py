@@ -19,7 +19,7 @@ def for_each_example(
     **Arguments:**
 
     - `fn`: takes a landscape of one example, which has a batch axis of 1 (see
-        [`displacement_of_one`][]), and its state, which has none.
+        `displacement_of_one`), and its state, which has none.
     """
 
     def one(x, y, beta, held, state):

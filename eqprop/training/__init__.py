@@ -1,6 +1,7 @@
 """Training: `fit`, optimizers, metrics, run directories and checkpoints."""
 
 from .._presets import list_presets as list_presets, read_preset as read_preset
+from ._citation import citation as citation
 from ._config import to_table as to_table
 from ._evaluate import evaluate as evaluate
 from ._fit import fit as fit
@@ -21,3 +22,4 @@ from ._schedules import (
     Cosine as Cosine,
     Exponential as Exponential,
 )
+from ._stopping import EarlyStopping as EarlyStopping

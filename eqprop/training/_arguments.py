@@ -5,12 +5,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
 from ._evaluate import check_data
+from ._examples import Examples
 from ._optimizers import AbstractOptimizer
+from ._stopping import EarlyStopping
 
 
 def check_types(
@@ -52,6 +55,66 @@ def check_numbers(size: int, epochs: Any, batch_size: Any, seed: Any) -> None:
             )
 
 
+# Never run. Under `jit` a second training of the same kind finds the trace.
+@eqx.filter_jit
+def _gradient(
+    method: AbstractEstimator, model: Model, x: Array, y: Array, key: Array
+) -> Any:
+    return method.value_and_grad(model, x, y, key=key)
+
+
+def check_weight(data: Splits) -> None:
+    """Raises a `ValueError` unless the weights of the examples are weights."""
+    for name, part in (("train", data.train), ("validation", data.validation)):
+        if part is None or part.weight is None:
+            continue
+        weight = np.asarray(part.weight)
+        if weight.shape != (len(part),):
+            raise ValueError(
+                f"`data.{name}.weight` has shape {weight.shape}, but there are "
+                f"{len(part)} examples. Give each one number, as in "
+                f"`jnp.ones({len(part)})`."
+            )
+        if not np.all(np.isfinite(weight)) or weight.min() < 0 or weight.max() == 0:
+            raise ValueError(
+                f"`data.{name}.weight` must hold finite numbers of at least 0, not all "
+                f"0, but goes from {weight.min()} to {weight.max()}. A weight of 0 "
+                "leaves an example out."
+            )
+
+
+def check_stopping(stopping: Any, data: Splits) -> None:
+    """Raises unless training can be stopped by this rule."""
+    if not isinstance(stopping, EarlyStopping | None):
+        raise TypeError(
+            f"`early_stopping` is a {type(stopping).__name__}. Pass an "
+            "`ep.EarlyStopping(patience=10)`, or `None`."
+        )
+    if stopping is None or data.validation is not None:
+        return
+    if stopping.metric.startswith("validation"):
+        raise ValueError(
+            f"`early_stopping` watches the {stopping.metric}, but `data` has no "
+            "validation part. Pass `ep.data.Splits(train, validation, None, name)`, or "
+            '`ep.EarlyStopping("train_cost")`.'
+        )
+
+
+def check_memory(memory: Any, optimizer: AbstractOptimizer, model: Model) -> None:
+    """Raises a `ValueError` unless the optimizer would have such a memory."""
+    if memory is None:
+        return
+    wanted = jax.eval_shape(optimizer.init, eqx.filter(model, eqx.is_inexact_array))
+    given = jax.eval_shape(lambda: memory)
+    if wanted != given:
+        raise ValueError(
+            "`memory` is not that of this optimizer and model: it holds "
+            f"{jax.tree.leaves(given)}, but there should be "
+            f"{jax.tree.leaves(wanted)}. Pass `memory=run.memory` of a run with the "
+            "same optimizer and the same layers."
+        )
+
+
 def check_together(
     model: Model,
     data: Splits,
@@ -75,8 +138,8 @@ def check_together(
                 f"`augmentation` turns inputs of shape {x.shape} and type {x.dtype} "
                 f"into {varied.shape} and {varied.dtype}. It must keep both."
             )
-    eqx.filter_eval_shape(method.value_and_grad, model, x, y, key=key)
-    size = len(data.train)
+    eqx.filter_eval_shape(_gradient, method, model, x, y, key)
+    size = Examples(data.train, 1).visited
     for epoch in {0, epochs - 1}:
         shape = order(key, epoch, size).shape
         if shape != (size,):

@@ -27,8 +27,9 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
 
     **Returns:**
 
-    Means over the examples: `error` and `saturation` in percent, `cost`, `energy`,
-    `converged` (share of certified equilibria) and `residual`.
+    Means over the examples, weighted if they have weights: `error` and `saturation` in
+    percent, `cost`, `energy`, `converged` (share of certified equilibria) and
+    `residual`.
 
     **Raises:**
 
@@ -64,6 +65,9 @@ class Evaluation:
         batch_size = min(_BATCH, len(data))
         self.data = data
         self.indices, self.weight = in_batches(jnp.arange(len(data)), batch_size)
+        if data.weight is not None:
+            own = data.weight.at[self.indices].get(mode="clip")
+            self.weight = self.weight * own.astype(self.weight.dtype)
         self.states = resting_states(model, data) if persistent else None
 
     @property

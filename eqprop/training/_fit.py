@@ -1,45 +1,30 @@
 import contextlib
-import dataclasses
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import optax
+from jaxtyping import Array, PyTree
 
-from ..data import (
-    AbstractAugmentation,
-    AbstractOrder,
-    Dataset,
-    in_batches,
-    Shuffled,
-    Splits,
-)
+from ..data import AbstractAugmentation, AbstractOrder, Dataset, Shuffled, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
-from ..relaxation import estimate_factors, fill_in, no_factors
-from ._arguments import check_numbers, check_together, check_types
-from ._checkpoint import read_manifest
+from ._arguments import (
+    check_memory,
+    check_numbers,
+    check_stopping,
+    check_together,
+    check_types,
+    check_weight,
+)
 from ._config import to_table
-from ._evaluate import Evaluation, first_examples, resting_states
-from ._loop import Epoch, Progressing, run_keys, train_batches
-from ._metrics import empty_sums, summarize
 from ._optimizers import AbstractOptimizer, Optax
 from ._run import Progress, Run
 from ._rundir import RunDirectory
-
-
-_Tree = TypeVar("_Tree")
-
-# Open relaxation factors are estimated so often in an epoch.
-_ESTIMATES = 4
-
-# Seconds between reports: long enough that the host costs nothing.
-_REPORT_SECONDS = 0.25
+from ._stopping import EarlyStopping
+from ._trainer import Trainer
 
 
 def fit(
@@ -54,6 +39,8 @@ def fit(
     order: AbstractOrder = Shuffled(),
     persistent: bool = False,
     augmentation: AbstractAugmentation | None = None,
+    early_stopping: EarlyStopping | None = None,
+    memory: PyTree[Array] = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     config: dict[str, Any] | None = None,
@@ -69,7 +56,9 @@ def fit(
 
     - `model`: the model to start from.
     - `data`: [`eqprop.data.Splits`][] (the validation part is evaluated after every
-        epoch) or a single [`eqprop.data.Dataset`][].
+        epoch) or a single [`eqprop.data.Dataset`][]. If its examples have weights,
+        $\\sum_i w_i C_i / \\sum_i w_i$ is minimized, and those of weight 0 are in no
+        batch.
     - `method`: how gradients are estimated.
     - `optimizer`: [`eqprop.SGD`][], [`eqprop.Adam`][], or any optax optimizer.
     - `epochs`: passes over the training data.
@@ -83,6 +72,10 @@ def fit(
         from epoch to epoch as its next start (as in the original code).
     - `augmentation`: how training examples are varied before each use, as by
         [`eqprop.data.Shift`][]; by default not at all.
+    - `early_stopping`: an [`eqprop.EarlyStopping`][], to end before the last epoch and
+        go back to the best; by default all epochs are trained.
+    - `memory`: the optimizer's memory to start with, as another run's `memory` holds
+        it; by default a new one.
     - `out`: a new folder for the run: metrics, and a checkpoint after every epoch.
     - `resume`: a run's folder, to go on from its last checkpoint, with the same
         arguments (`epochs` may be raised).
@@ -108,7 +101,10 @@ def fit(
         optimizer = Optax(optimizer)
     check_types(model, data, method, optimizer, order, augmentation)
     check_numbers(len(data.train), epochs, batch_size, seed)
+    check_weight(data)
     check_together(model, data, method, optimizer, order, epochs, augmentation)
+    check_stopping(early_stopping, data)
+    check_memory(memory, optimizer, model)
     if out is not None and resume is not None:
         raise ValueError(
             f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
@@ -122,7 +118,7 @@ def fit(
         directory.write_environment()
     else:
         directory = None
-    trainer = _Trainer(
+    trainer = Trainer(
         model,
         data,
         method,
@@ -133,6 +129,8 @@ def fit(
         order,
         persistent,
         augmentation,
+        early_stopping,
+        memory,
     )
     trainer.directory = directory
     trainer.report = progress or (lambda _: None)
@@ -151,244 +149,3 @@ def _described(config: dict[str, Any] | None, *parts: eqx.Module) -> dict[str, A
         with contextlib.suppress(ValueError):
             table[name] = to_table(part)
     return table
-
-
-class _Trainer:
-    """The host's side of training: what happens between the compiled chunks."""
-
-    directory: RunDirectory | None
-    report: Callable[[Progress], None]
-    should_stop: Callable[[], bool]
-
-    def __init__(
-        self,
-        model: Model,
-        data: Splits,
-        method: AbstractEstimator,
-        optimizer: AbstractOptimizer,
-        epochs: int,
-        batch_size: int,
-        seed: int,
-        order: AbstractOrder,
-        persistent: bool,
-        augmentation: AbstractAugmentation | None,
-    ):
-        self.data, self.method, self.optimizer = data, method, optimizer
-        self.epochs, self.batch_size, self.seed = epochs, batch_size, seed
-        self.order, self.persistent = order, persistent
-        self.augmentation = augmentation
-        states = resting_states(model, data.train) if persistent else None
-        # Copies, since the compiled loop reuses the memory that it is given.
-        self.state = _copied(
-            Progressing(model, optimizer.init(model), states, empty_sums(model))
-        )
-        self.factors = no_factors(method)
-        self.validation = None
-        if data.validation is not None:
-            self.validation = Evaluation(model, data.validation, persistent=persistent)
-        self.batches = -(-len(data.train) // batch_size)
-        self.between = -(-self.batches // _ESTIMATES)
-        self.epoch, self.batch = 0, 0
-        self.metrics: list[dict[str, Any]] = []
-        self.seconds = self.compile_seconds = 0.0
-        self.chunk = 1
-
-    def run(self) -> Run:
-        """Trains to the end, an interruption, or a value that isn't finite."""
-        good = _copied(self.state.model)
-        if self.epoch < self.epochs:
-            self._compile()
-        while self.epoch < self.epochs:
-            started = time.perf_counter()
-            stopped = self._train_epoch()
-            if stopped == "interrupted":
-                self.seconds += time.perf_counter() - started
-                self._save(best=False)
-                return self._result(self.state.model, stopped)
-            if stopped == "nonfinite":
-                return self._result(good, stopped)
-            self._finish_epoch(time.perf_counter() - started)
-            good = _copied(self.state.model)
-        return self._result(good, "finished")
-
-    def _compile(self) -> None:
-        # Running no batches compiles everything.
-        started = time.perf_counter()
-        self._tell("compile", {})
-        self._estimate()
-        # A call gives its arrays away: each bound is one of its own.
-        self.state, _, _ = train_batches(
-            self._job(), self.state, jnp.asarray(0), jnp.asarray(0)
-        )
-        jax.block_until_ready(self.state)
-        if self.validation is not None:
-            self.validation.run(
-                self.state.model, self.method.free_solver(), compile_only=True
-            )
-        self.compile_seconds = time.perf_counter() - started
-
-    def _job(self) -> Epoch:
-        order_key, method_key = run_keys(self.seed)
-        order = self.order(order_key, self.epoch, len(self.data.train))
-        indices, weight = in_batches(order, self.batch_size)
-        return Epoch(
-            self.data.train,
-            indices,
-            weight,
-            fill_in(self.method, self.factors),
-            self.optimizer,
-            self.augmentation,
-            method_key,
-            jnp.asarray(self.epoch),
-            jnp.asarray(float(self.epochs)),
-        )
-
-    def _train_epoch(self) -> str:
-        job = self._job()
-        while self.batch < self.batches:
-            if self.should_stop():
-                # Weights may have become NaN without a cost yet to show it.
-                return "interrupted" if self._finite() else "nonfinite"
-            if self.batch % self.between == 0:
-                self.factors = self._estimate()
-                method = fill_in(self.method, self.factors)
-                job = dataclasses.replace(job, method=method)
-            due = self.batch - self.batch % self.between + self.between
-            stop = min(self.batch + self.chunk, self.batches, due)
-            started = time.perf_counter()
-            self.state, _, fine = train_batches(
-                job, self.state, jnp.asarray(self.batch), jnp.asarray(stop)
-            )
-            if not bool(fine):
-                return "nonfinite"
-            elapsed = time.perf_counter() - started
-            per_batch = max(elapsed / (stop - self.batch), 1e-6)
-            self.chunk = max(1, int(_REPORT_SECONDS / per_batch))
-            self.batch = stop
-            self._tell("train", summarize(self.state.sums))
-        return "finished" if self._finite() else "nonfinite"
-
-    def _estimate(self) -> tuple[jax.Array, ...]:
-        """The factors that the method leaves open, at the model of this moment."""
-        few = first_examples(self.state.model, self.data.train)
-        return estimate_factors(self.method, few)
-
-    def _finite(self) -> bool:
-        leaves = jax.tree.leaves(eqx.filter(self.state.model, eqx.is_inexact_array))
-        return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves)
-
-    def _finish_epoch(self, seconds: float) -> None:
-        started = time.perf_counter()
-        means = summarize(self.state.sums)
-        row: dict[str, Any] = {"epoch": self.epoch}
-        row["train_error"] = means.pop("error")
-        row["train_cost"] = means.pop("cost")
-        row |= means
-        if self.validation is not None:
-            self._tell("validate", row)
-            found = self.validation.run(self.state.model, self.method.free_solver())
-            row |= {f"validation_{name}": value for name, value in found.items()}
-        row["seconds"] = seconds + time.perf_counter() - started
-        row["compile_seconds"] = self.compile_seconds if not self.metrics else 0.0
-        self.seconds += row["seconds"]
-        self.metrics.append(row)
-        self.epoch, self.batch = self.epoch + 1, 0
-        sums = _copied(empty_sums(self.state.model))
-        self.state = eqx.tree_at(lambda s: s.sums, self.state, sums)
-        if self.directory is not None:
-            self.directory.append_metrics(row)
-        self._save(best=_best_epoch(self.metrics) == row["epoch"])
-        self._tell("epoch", row, epoch=row["epoch"], batch=self.batches)
-
-    def _tell(self, phase: str, metrics: dict[str, Any], **at: int) -> None:
-        epoch, batch = at.get("epoch", self.epoch), at.get("batch", self.batch)
-        self.report(Progress(phase, epoch, self.epochs, batch, self.batches, metrics))
-
-    def _result(self, model: Model, stopped: str) -> Run:
-        return Run(
-            model,
-            self.metrics,
-            None if self.directory is None else self.directory.path,
-            _best_epoch(self.metrics),
-            stopped,
-            self.seconds,
-            self.compile_seconds,
-        )
-
-    def _parts(self) -> dict[str, Any]:
-        validation = None if self.validation is None else self.validation.states
-        parts = {
-            "model": self.state.model,
-            "optimizer": self.state.memory,
-            "sums": self.state.sums,
-            "factors": self.factors,
-            "states": {"train": self.state.states, "validation": validation},
-        }
-        return {
-            name: arrays
-            for name, part in parts.items()
-            if jax.tree.leaves(arrays := eqx.filter(part, eqx.is_array))
-        }
-
-    def _facts(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one that it continues."""
-        return {
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "train_examples": len(self.data.train),
-            "persistent": self.persistent,
-            "optimizer": type(self.optimizer).__name__,
-        }
-
-    def _save(self, *, best: bool) -> None:
-        if self.directory is None:
-            return
-        step = self.epoch * self.batches + self.batch
-        info = self._facts() | {
-            "step": step,
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "seconds": self.seconds,
-        }
-        self.directory.save(f"{step:08d}", self._parts(), info, best=best)
-
-    def restore(self) -> None:
-        """Goes back to the run's last checkpoint."""
-        assert self.directory is not None
-        info = read_manifest(self.directory.checkpoint("last"))["info"]
-        for name, value in self._facts().items():
-            if info[name] != value:
-                raise ValueError(
-                    f"`resume`: the run in {self.directory.path} has {name} = "
-                    f"{info[name]}, but {value} was given. Pass what it was trained "
-                    "with, or start a new run with `out=`."
-                )
-        parts, _ = self.directory.load("last", self._parts())
-        states = parts.get("states", {"train": None, "validation": None})
-        fresh = self.state
-        self.state = Progressing(
-            eqx.combine(parts["model"], fresh.model),
-            eqx.combine(parts.get("optimizer", fresh.memory), fresh.memory),
-            states["train"],
-            parts["sums"],
-        )
-        self.factors = parts.get("factors", self.factors)
-        if self.validation is not None:
-            self.validation.states = states["validation"]
-        self.epoch, self.batch = info["epoch"], info["batch"]
-        self.seconds = info["seconds"]
-        self.directory.truncate_metrics(self.epoch)
-        self.metrics = self.directory.read_metrics()
-
-
-def _copied(tree: _Tree) -> _Tree:
-    return jax.tree.map(lambda a: jnp.copy(a) if eqx.is_array(a) else a, tree)
-
-
-def _best_epoch(metrics: list[dict[str, Any]]) -> int | None:
-    if not metrics:
-        return None
-    name = "validation_error" if "validation_error" in metrics[-1] else "train_error"
-    return min((row for row in metrics if name in row), key=lambda row: row[name])[
-        "epoch"
-    ]

@@ -47,6 +47,6 @@ def _from_config(directory: RunDirectory) -> Model:
         raise ValueError(
             f"The run {directory.path} was not trained from a recipe: its config.toml "
             "has no `[energy]`. Pass a model of the same structure: `ep.load(run, "
-            "like=model)`."
+            "like=model)`. To watch it, `ep.view(ep.load(run, like=model), data)`."
         )
     return build_model(resolve(table), jax.random.key(0))

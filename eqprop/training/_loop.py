@@ -30,11 +30,16 @@ class Progressing(eqx.Module):
 
 
 class Epoch(eqx.Module):
-    """All that training reads: the data in batches, the method and its numbers."""
+    """All that training reads: the data in batches, the method and its numbers.
+
+    Where examples have weights, `share` is the mean weight of each batch: gradients are
+    means over a batch, and a batch of light examples must count less.
+    """
 
     data: Dataset
     indices: Int[Array, "batches batch"]
     weight: Float[Array, "batches batch"]
+    share: Float[Array, " batches"] | None
     method: AbstractEstimator
     optimizer: AbstractOptimizer
     augmentation: AbstractAugmentation | None
@@ -102,6 +107,9 @@ def _train_batch(
     outcome, gradient = job.method.value_and_grad(
         model, x, y, weight=weight, state0=state0, key=key
     )
+    if job.share is not None:
+        share = job.share[index]
+        gradient = jax.tree.map(lambda g: share.astype(g.dtype) * g, gradient)
 
     def update():
         return job.optimizer.update(

@@ -89,6 +89,9 @@ class Adam(AbstractOptimizer):
     - `b1`, `b2`: decay of the averages of the gradient and its square, in [0, 1).
     - `eps`: added to the root of the second, positive.
     - `schedule`: how the rates change over the epochs.
+
+    ??? cite "Kingma & Ba 2015"
+        arXiv:1412.6980.
     """
 
     learning_rate: Array = eqx.field(default=1e-3, converter=_as_rates)

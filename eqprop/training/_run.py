@@ -2,6 +2,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Array, PyTree
+
 from ..energies import Model
 
 
@@ -31,16 +33,19 @@ class Run:
 
     **Attributes:**
 
-    - `model`: the model after the last finished epoch (after the last batch, if
-        interrupted; after the last epoch of finite values, if stopped by others).
+    - `model`: the model after the last finished epoch (after the best, with early
+        stopping; after the last batch, if interrupted; after the last epoch of finite
+        values, if stopped by others).
     - `metrics`: one row of metrics for each epoch.
     - `path`: the run directory, if any.
     - `best_epoch`: the epoch of least validation error (training error, without
-        validation data), counted from 0, the first of equals; `None` before one is
-        finished.
-    - `stopped`: `"finished"`, `"interrupted"`, or `"nonfinite"` if the cost or a
-        parameter became NaN or infinite.
+        validation data; the metric of early stopping, with that), counted from 0, the
+        first of equals; `None` before one is finished.
+    - `stopped`: `"finished"`, `"early"` (by [`eqprop.EarlyStopping`][]),
+        `"interrupted"`, or `"nonfinite"` if the cost or a parameter became NaN or
+        infinite.
     - `seconds`, `compile_seconds`: time spent training, and compiling before that.
+    - `memory`: the optimizer's memory at the end, for `fit(..., memory=run.memory)`.
     """
 
     model: Model
@@ -50,3 +55,4 @@ class Run:
     stopped: str
     seconds: float
     compile_seconds: float
+    memory: PyTree[Array] = None

@@ -34,6 +34,10 @@ class Cosine(AbstractSchedule):
     **Arguments:**
 
     - `final`: the last factor, at least 0.
+
+    ??? cite "Loshchilov & Hutter 2017"
+        SGDR: stochastic gradient descent with warm restarts, arXiv:1608.03983. Here
+        without restarts.
     """
 
     final: Scalar = eqx.field(default=0.0, converter=as_scalar)

@@ -10,123 +10,21 @@ strengthens the coupling that keeps the prediction wrong. Needs matplotlib.
 """
 
 import sys
-from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
 import eqprop as ep
-
-
-FIELD = (-0.5, 0.45)
-TARGET = 1.5
-START = {"coupling": 1.4, "loop": 0.2}
-RATE = 0.02
-STEPS = 50
-SOLVER = ep.FixedPoint(
-    damping=0.2, max_steps=4000, stop=ep.Tolerance(1e-14), certify=1e-9
+from eqprop.apps.reproduce.measurements.contrastive_hebbian import (
+    cosine,
+    FIELD,
+    Found,
+    measure,
+    network,
+    TARGET,
 )
-RULES = {
-    "contrastive Hebbian": ep.Clamped(),
-    "EP, one-sided": ep.OneSided(1e-4),
-    "EP, centered": ep.Centered(1e-3),
-}
-
-
-class Found(NamedTuple):
-    """At the start: the way from rest to the free state, the clamped state, the
-    contrastive objective, and every gradient. Along training by two of the rules: the
-    contrastive objective and the cost before every step."""
-
-    path: np.ndarray
-    clamped: np.ndarray
-    objective: float
-    gradients: dict[str, np.ndarray]
-    exact: np.ndarray
-    training: dict[str, np.ndarray]
-
-
-def interaction(params, state, x):
-    """Two units that excite each other, one of them also itself, in the field x."""
-    h, o = state
-    coupled = params["coupling"] * h * o + 0.5 * params["loop"] * h * h
-    return -jnp.sum(coupled + x[0] * h + x[1] * o)
-
-
-def network() -> ep.Model:
-    energy = ep.FunctionEnergy(
-        interaction,
-        jax.tree.map(lambda value: jnp.asarray(value, float), START),
-        init=lambda x: (jnp.zeros(1, x.dtype), jnp.zeros(1, x.dtype)),
-        output=lambda state: state[1],
-        units=(ep.Tanh(), ep.Linear()),
-    )
-    return ep.Model(energy, ep.SquaredError())
-
-
-@eqx.filter_jit
-def look(model: ep.Model, x, y):
-    """Both phases of contrastive Hebbian learning, its objective, and the cost."""
-    landscape = ep.Landscape(model, x)
-    free = ep.relax(landscape, SOLVER, throw=False).state
-    held = landscape.clamp(lambda state: state[1], y)
-    clamped = ep.relax(held, SOLVER, free, throw=False).state
-    objective = landscape.energy(clamped) - landscape.energy(free)
-    return free, clamped, objective[0], landscape.cost(free, y)[0]
-
-
-@eqx.filter_jit
-def gradient(model: ep.Model, nudging: ep.AbstractNudging, x, y) -> ep.Model:
-    return ep.EquilibriumProp(nudging, SOLVER).value_and_grad(model, x, y)[1]
-
-
-def row(tree) -> np.ndarray:
-    return np.asarray(jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)))
-
-
-def train(model: ep.Model, nudging: ep.AbstractNudging, x, y) -> np.ndarray:
-    """Plain gradient descent: objective and cost before every step."""
-    seen = []
-    for _ in range(STEPS + 1):
-        _, _, objective, cost = look(model, x, y)
-        seen.append([objective, cost])
-        step = jax.tree.map(lambda g: -RATE * g, gradient(model, nudging, x, y))
-        model = eqx.apply_updates(model, step)
-    return np.asarray(seen)
-
-
-def way(model: ep.Model, x) -> np.ndarray:
-    """The states that the network passes through from rest."""
-    solver = ep.FixedPoint(damping=0.2, max_steps=100)
-    seen = ep.relax(
-        ep.Landscape(model, x), solver, observe=lambda _, state: state
-    ).observations
-    return np.stack([np.ravel(s) for s in seen])
-
-
-def measure() -> Found:
-    model = network()
-    x, y = jnp.asarray([FIELD], float), jnp.asarray([[TARGET]], float)
-    _, clamped, objective, _ = look(model, x, y)
-    exact, _ = ep.diagnostics.finite_difference(model, x, y, SOLVER)
-    return Found(
-        way(model, x),
-        np.ravel(clamped),
-        float(objective),
-        {name: row(gradient(model, rule, x, y)) for name, rule in RULES.items()},
-        row(exact),
-        {
-            name: train(model, RULES[name], x, y)
-            for name in ("contrastive Hebbian", "EP, centered")
-        },
-    )
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def draw(found: Found, path: str) -> None:

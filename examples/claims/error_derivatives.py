@@ -10,99 +10,19 @@ matplotlib.
 
 import math
 import sys
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-import eqprop as ep
-
-
-SIZES = (4, 6, 6, 6, 3)
-STEP_SIZE = 0.02
-STEPS = 500
-BETAS = (1e-3, 1e-4)
-
-
-class Found(NamedTuple):
-    """Of the layers, the output first. Velocities and error derivatives are
-    `[step, unit]`; velocities are per unit of time and of β, for each β."""
-
-    time: np.ndarray
-    velocities: tuple[tuple[np.ndarray, ...], ...]
-    derivatives: tuple[np.ndarray, ...]
-    chain: tuple[np.ndarray, ...]
-
-
-def second_phase(landscape: ep.Landscape, state, y, beta: float):
-    """The velocities (s_{t+1} − s_t)/(βε) of the nudged dynamics."""
-    solver = ep.Euler(step_size=STEP_SIZE, max_steps=STEPS)
-    seen = ep.relax(
-        landscape.nudge(y, beta), solver, state, observe=lambda _, state: state
-    ).observations
-    return [np.diff(s[:, 0], axis=0) / (beta * STEP_SIZE) for s in seen]
-
-
-def backward_pass(landscape: ep.Landscape, state, y):
-    """The error derivatives ∂L/∂s_{T−t}: t steps back from ∂C/∂s at the end."""
-    solver = ep.Euler(step_size=STEP_SIZE)
-    _, pull = jax.vjp(lambda state: solver.step(landscape, state, None)[0], state)
-
-    def back(delta, _):
-        return pull(delta)[0], delta
-
-    delta = jax.grad(lambda state: jnp.sum(landscape.cost(state, y)))(state)
-    deltas = jax.lax.scan(back, delta, length=STEPS)[1]
-    return [np.asarray(d[:, 0]) for d in deltas]
-
-
-def feedforward_errors(energy: ep.Hopfield, state, y) -> list[np.ndarray]:
-    """The output's error sent down by the textbook's chain rule: times ρ', times the
-    weights, times ρ', layer by layer."""
-    slopes = [
-        np.asarray(jax.vmap(jax.vmap(jax.grad(energy.rate)))(u)[0]) for u in state
-    ]
-    weights = [np.asarray(e.interaction.weight) for e in energy.edges[2::2]]
-    errors = [np.asarray(state[-1] - y)[0]]
-    for k in reversed(range(len(weights))):
-        errors.append(slopes[k] * (weights[k] @ (slopes[k + 1] * errors[-1])))
-    return errors
-
-
-def measure() -> Found:
-    energy = ep.nets.hopfield(
-        SIZES,
-        key=jax.random.key(0),
-        rho=ep.Sigmoid(slope=4.0, center=0.5),
-        init=ep.FanInUniform(1.5),
-    )
-    x = jnp.asarray([[0.9, 0.1, 0.6, 0.4]])
-    y = jnp.asarray([[1.0, -0.5, 0.5]])
-    landscape = ep.Landscape(ep.Model(energy, ep.SquaredError()), x)
-    settling = ep.Euler(0.2, max_steps=5000, stop=ep.Tolerance(1e-15), certify=1e-12)
-    state = ep.relax(landscape, settling).state
-    velocities = [second_phase(landscape, state, y, beta)[::-1] for beta in BETAS]
-    return Found(
-        STEP_SIZE * np.arange(STEPS),
-        tuple(tuple(v) for v in velocities),
-        tuple(backward_pass(landscape, state, y)[::-1]),
-        tuple(feedforward_errors(energy, state, y)),
-    )
-
-
-def errors(found: Found) -> np.ndarray:
-    """For every β and layer the relative distance of −ds/dt from the derivatives."""
-    return np.asarray(
-        [
-            [
-                np.linalg.norm(v + d) / np.linalg.norm(d)
-                for v, d in zip(velocities, found.derivatives, strict=True)
-            ]
-            for velocities in found.velocities
-        ]
-    )
+from eqprop.apps.reproduce.measurements.error_derivatives import (
+    BETAS,
+    errors,
+    Found,
+    measure,
+    STEP_SIZE,
+    STEPS,
+)
 
 
 NAMES = ("output", "hidden 3", "hidden 2", "hidden 1")

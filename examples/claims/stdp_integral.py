@@ -9,132 +9,19 @@ sum against the contrast of the two ends (eq. 14). Needs matplotlib.
 """
 
 import sys
-from typing import NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-import eqprop as ep
-
-
-BETA = 0.5
-STEP_SIZES = (0.2, 0.1, 0.05, 0.025)
-SHOWN = 1
-STEPS = 2000
-RULES = {
-    "eq. 11, one way": ep.MembraneSTDP(),
-    "eq. 12, one way": ep.RateSTDP(),
-    "eq. 12, both ways": ep.RateSTDP(both_ways=True),
-    "eq. 13, symmetric": ep.SymmetricSTDP(),
-}
-# The nudge of each path, as a factor of β at a time.
-PATHS = {
-    "constant": lambda time: np.ones_like(time),
-    "too strong at first": lambda time: 1 + 4 * np.exp(-time),
-}
-SETTLING = ep.Euler(0.4, max_steps=5000, stop=ep.Tolerance(1e-15), certify=1e-12)
-
-
-class Found(NamedTuple):
-    """Of the synapses between units that move, as changes of weights. `course` holds
-    the running sum of every path and rule for the size that is shown, `[step,
-    synapse]`, and `ends` all ends, `[path, step size, synapse]`; `products` are the
-    sums of Δρ_i·Δρ_j. `contrast` is the one-sided one of `EquilibriumProp`, `online`
-    the sum of `ContinualEP`."""
-
-    course: dict[tuple[str, str], np.ndarray]
-    ends: dict[str, np.ndarray]
-    products: np.ndarray
-    contrast: np.ndarray
-    online: np.ndarray
-
-    def gaps(self, rule: str) -> np.ndarray:
-        """Distances of the ends from the contrast, relative to it."""
-        gap = np.linalg.norm(self.ends[rule] - self.contrast, axis=-1)
-        return gap / np.linalg.norm(self.contrast)
-
-
-def synapses(gradient, shape=()) -> np.ndarray:
-    """The weights whose both sides move, as what descent adds to them."""
-    weights = [gradient.energy.edges[k].interaction.weight for k in (2, 4)]
-    return -np.concatenate([np.reshape(w, (*shape, -1)) for w in weights], axis=-1)
-
-
-@eqx.filter_jit
-def second_phase(landscape: ep.Landscape, solver: ep.Euler, state, y, betas):
-    """Every state that the network passes through, β given for each step, and what
-    each rule changes in each step."""
-
-    def step(state, beta):
-        new = solver.step(landscape.nudge(y, beta), state, None)[0]
-        return new, (state, new)
-
-    _, (old, new) = jax.lax.scan(step, state, betas)
-    changes = {
-        name: jax.vmap(lambda a, b, r=rule: r.change(landscape, a, b))(old, new)
-        for name, rule in RULES.items()
-    }
-    return old, new, changes
-
-
-@eqx.filter_jit
-def gradient(method: ep.AbstractEstimator, model: ep.Model, x, y, state) -> ep.Model:
-    return method.value_and_grad(model, x, y, state0=state)[1]
-
-
-def rate(u) -> np.ndarray:
-    """ρ(u), by hand."""
-    return 1 / (1 + np.exp(-4 * (np.asarray(u)[:, 0] - 0.5)))
-
-
-def products(old, new) -> np.ndarray:
-    """Σ Δρ_i·Δρ_j over the steps of a phase."""
-    moves = [rate(b) - rate(a) for a, b in zip(old, new, strict=True)]
-    pairs = zip(moves[:-1], moves[1:], strict=True)
-    return np.concatenate([np.einsum("ti,tj->ij", a, b).ravel() for a, b in pairs])
-
-
-def measure() -> Found:
-    energy = ep.nets.hopfield(
-        (4, 6, 6, 3),
-        key=jax.random.key(0),
-        rho=ep.Sigmoid(slope=4.0, center=0.5),
-        init=ep.FanInUniform(1.0),
-    )
-    x, y = jnp.asarray([[0.9, 0.1, 0.6, 0.4]]), jnp.asarray([[1.0, -0.5, 0.5]])
-    model = ep.Model(energy, ep.SquaredError())
-    landscape = ep.Landscape(model, x)
-    state = ep.relax(landscape, SETTLING).state
-    course, ends, cross = {}, {name: [] for name in RULES}, []
-    for path, factor in PATHS.items():
-        for step_size in STEP_SIZES:
-            betas = BETA * factor(step_size * np.arange(STEPS))
-            old, new, changes = second_phase(
-                landscape, ep.Euler(step_size), state, y, jnp.asarray(betas)
-            )
-            cross.append(products(old, new) / BETA)
-            for name, change in changes.items():
-                sums = np.cumsum(synapses(change, (STEPS,)), axis=0) / BETA
-                ends[name].append(sums[-1])
-                if step_size == STEP_SIZES[SHOWN]:
-                    course[path, name] = sums
-    shape = (len(PATHS), len(STEP_SIZES), -1)
-    two_phases = ep.EquilibriumProp(ep.OneSided(BETA), SETTLING)
-    online = ep.ContinualEP(
-        BETA, SETTLING, ep.Euler(STEP_SIZES[SHOWN], max_steps=STEPS)
-    )
-    return Found(
-        course,
-        {name: np.reshape(rows, shape) for name, rows in ends.items()},
-        np.reshape(cross, shape),
-        *(
-            synapses(gradient(method, model, x, y, state))
-            for method in (two_phases, online)
-        ),
-    )
+from eqprop.apps.reproduce.measurements.stdp_integral import (
+    Found,
+    measure,
+    PATHS,
+    RULES,
+    SHOWN,
+    STEP_SIZES,
+)
 
 
 def draw(found: Found, path: str) -> None:

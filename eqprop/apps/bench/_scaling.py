@@ -45,7 +45,7 @@ def measure_scaling(
     **Arguments:**
 
     - `lines`: the steps, by the factor that grows.
-    - `rounds`, `seconds`, `note`: as for [`eqprop.apps.bench.measure_steps`][].
+    - `rounds`, `seconds`, `note`: as for `eqprop.apps.bench.measure_steps`.
     """
     points = []
     for factor, cases in lines.items():

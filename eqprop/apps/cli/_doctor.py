@@ -14,6 +14,8 @@ _EXTRAS = {
     "solvers": ("optimistix", "lineax"),
     "ode": ("diffrax",),
     "plot": ("matplotlib",),
+    "view": ("starlette", "uvicorn", "websockets"),
+    "notebook": ("anywidget",),
 }
 # Centered nudging errs by O(β²) where the units are smooth (0.3 % here), and float32
 # by its round-off over β.

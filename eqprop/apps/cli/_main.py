@@ -11,11 +11,15 @@ from cyclopts import App, CycloptsError, Parameter
 from ... import __version__
 from ._bench import bench
 from ._check_gradient import check_gradient
+from ._cite import cite
 from ._data import fetch_data, list_data
 from ._doctor import doctor
 from ._eval import evaluate_run
 from ._flags import split_flags
+from ._plot import plot
+from ._reproduce import reproduce
 from ._train import train, train_help
+from ._view import view_run
 
 
 app = App(
@@ -28,7 +32,11 @@ app = App(
 app.command(train, help=train_help())
 app.command(evaluate_run, name="eval")
 app.command(check_gradient)
+app.command(view_run, name="view")
 app.command(bench)
+app.command(reproduce)
+app.command(plot)
+app.command(cite)
 _data = App(name="data", help="Lists and downloads data sets.")
 _data.command(list_data, name="list")
 _data.command(fetch_data, name="fetch")

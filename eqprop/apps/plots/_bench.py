@@ -20,7 +20,7 @@ def plot_bench(found: Mapping[str, Any]) -> "Figure":
 
     **Arguments:**
 
-    - `found`: as [`eqprop.apps.bench.measure`][] returns it.
+    - `found`: as `eqprop.apps.bench.measure` returns it.
     """
     panels = {"steps": _steps, "sweeps": _sweeps, "scaling": _scaling}
     chosen = [name for name in panels if name in found]

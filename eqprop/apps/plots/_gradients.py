@@ -1,6 +1,6 @@
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
@@ -74,4 +74,50 @@ def plot_descending_updates(updates: DescendingUpdates) -> "Figure":
         one.ticklabel_format(axis="y", scilimits=(-2, 2))
     for unused in axes[len(updates.ep) :]:
         unused.set_visible(False)
+    return figure
+
+
+def plot_likeness(bias: Mapping[str, Bias]) -> "Figure":
+    """How near each parameter's gradient is to the reference: cosine and relative
+    error, a row for each parameter, a marker for each method.
+
+    Of a method that was tried at several β it is the largest at which no unit changed
+    its saturation and all phases settled, or the smallest.
+
+    **Arguments:**
+
+    - `bias`: by name, as [`eqprop.diagnostics.GradientCheck`][] holds it.
+    """
+    parameters = list(next(iter(bias.values())).likeness[0])
+    figure, (left, right) = new_figure(2)
+    height = 1.6 + 0.22 * len(bias) + 0.34 * len(parameters)
+    figure.set_size_inches(9.6, height)
+    places = np.arange(len(parameters))
+    for k, (name, one) in enumerate(bias.items()):
+        at = one.betas.index(one.safe) if one.safe is not None else 0
+        beta = one.betas[at]
+        label = name if math.isnan(beta) else f"{name}, β = {beta:g}"
+        rows = [one.likeness[at][parameter] for parameter in parameters]
+        style: dict[str, Any] = {
+            "color": COLORS[k % len(COLORS)],
+            "marker": MARKERS[k % len(MARKERS)],
+        }
+        shift = 0.6 * ((k + 0.5) / len(bias) - 0.5)
+        for axes, values in (
+            (left, [1 - row.cosine for row in rows]),
+            (right, [row.error for row in rows]),
+        ):
+            # A log axis has no place for an error of zero.
+            shown = np.maximum(np.asarray(values, float), 1e-16)
+            axes.plot(shown, places + shift, linestyle="none", label=label, **style)
+    for axes, label in ((left, "1 − cosine"), (right, "relative error")):
+        axes.set(xscale="log", xlabel=label, ylim=(len(parameters) - 0.5, -0.5))
+        axes.set_yticks(places, parameters if axes is left else [])
+    figure.legend(
+        *left.get_legend_handles_labels(),
+        loc="outside upper center",
+        frameon=False,
+        fontsize=8,
+        ncols=3,
+    )
     return figure

@@ -39,6 +39,9 @@ def mlp(
     **Raises:**
 
     - `ValueError`: fewer than two sizes, or one that isn't a positive integer.
+
+    ??? cite "Scellier & Bengio 2017, eq. 1"
+        arXiv:1602.05179.
     """
     layers = _chain_layers(sizes, unit, output_unit)
     return Network(layers, _chain_edges(sizes, layers, init, key))
@@ -58,6 +61,9 @@ def hopfield(
     - `sizes`, `key`, `init`: as for [`eqprop.nets.mlp`][].
     - `rho`: a unit whose activation is ρ. With `HardSigmoid()` the potentials are kept
         on [0, 1], as the paper does (eq. 43); otherwise they are free.
+
+    ??? cite "Scellier & Bengio 2017, eq. 1"
+        arXiv:1602.05179.
     """
     unit = rho if rho.quadratic else Linear()
     layers = _chain_layers(sizes, unit, unit)

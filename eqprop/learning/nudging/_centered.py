@@ -17,6 +17,9 @@ class Centered(AbstractNudging):
     **Arguments:**
 
     - `beta`: β > 0, dimensionless; changing it doesn't recompile.
+
+    ??? cite "Laborieux et al. 2021"
+        arXiv:2101.05536, symmetric nudging.
     """
 
     beta: Scalar = eqx.field(converter=as_scalar)

@@ -21,9 +21,11 @@ class Clamped(AbstractNudging):
     that compares it with y. It estimates no gradient of the cost, and can't stand
     behind [`eqprop.AbstractEstimator.equilibrium`][].
 
-    ??? cite "Movellan 1991"
+    ??? cite "Movellan 1991; Xie & Seung 2003"
         Contrastive Hebbian learning in the continuous Hopfield model, Connectionist
-        Models: Proceedings of the 1990 Summer School.
+        Models: Proceedings of the 1990 Summer School. Equivalence of backpropagation
+        and contrastive Hebbian learning in a layered network, Neural Computation
+        15:441–454: where feedback is weak.
     """
 
     def phases(self, landscape, state, y, *, key=None):

@@ -36,10 +36,11 @@ class Coupled(AbstractNudging):
 
     - `eta`: η > 0, dimensionless; changing it doesn't recompile.
 
-    ??? cite "Stern, Hexner, Rocks & Liu 2021"
+    ??? cite "Stern, Hexner, Rocks & Liu 2021; Scellier et al. 2023"
         Supervised learning in physical networks: from machine learning to learning
         machines, Physical Review X 11:021045, arXiv:2011.03861. Theirs is for a
-        squared error.
+        squared error. Compared with Equilibrium Propagation: Energy-based learning
+        algorithms for analog computing: a comparative study, arXiv:2312.15103.
     """
 
     eta: Scalar = eqx.field(converter=as_scalar)

@@ -17,6 +17,9 @@ class OneSided(AbstractNudging):
     **Arguments:**
 
     - `beta`: β ≠ 0, dimensionless; changing it doesn't recompile.
+
+    ??? cite "Scellier & Bengio 2017, eq. 10"
+        arXiv:1602.05179.
     """
 
     beta: Scalar = eqx.field(converter=as_scalar)

@@ -17,6 +17,9 @@ class RandomSign(AbstractNudging):
     **Arguments:**
 
     - `beta`: β > 0, dimensionless; changing it doesn't recompile.
+
+    ??? cite "Scellier & Bengio 2017"
+        arXiv:1602.05179, and its original code.
     """
 
     beta: Scalar = eqx.field(converter=as_scalar)

@@ -73,6 +73,10 @@ class GMRES(AbstractLinearSolver):
         the rounding of the states' type is asked for.
     - `restart`: products between two restarts; compiled in.
     - `max_steps`: the most restarts; compiled in.
+
+    ??? cite "Saad & Schultz 1986"
+        GMRES: a generalized minimal residual algorithm for solving nonsymmetric linear
+        systems, SIAM Journal on Scientific and Statistical Computing 7:856–869.
     """
 
     rtol: Scalar = eqx.field(default=1e-10, converter=as_scalar)
@@ -108,6 +112,10 @@ class ConjugateGradient(AbstractLinearSolver):
     - `rtol`: the residual to stop at, relative to the right-hand side; nothing below
         the rounding of the states' type is asked for.
     - `max_steps`: the most products; compiled in.
+
+    ??? cite "Hestenes & Stiefel 1952"
+        Methods of conjugate gradients for solving linear systems, Journal of Research
+        of the National Bureau of Standards 49:409–436.
     """
 
     rtol: Scalar = eqx.field(default=1e-10, converter=as_scalar)

@@ -67,7 +67,7 @@ class RecurrentBackprop(AbstractEstimator):
     - `ValueError`: when used, the solver's steps have a memory, or the energy has no
         second derivative.
 
-    ??? cite "Almeida 1987; Pineda 1987"
+    ??? cite "Almeida 1987; Pineda 1987; Scellier & Bengio 2019"
         As in Scellier & Bengio 2019, Equivalence of equilibrium propagation and
         recurrent backpropagation, arXiv:1711.08416, where $δ_t$ is in continuous time.
     """

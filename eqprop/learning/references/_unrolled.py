@@ -39,6 +39,10 @@ class BackpropThroughTime(AbstractEstimator):
 
     - `ValueError`: a solver that stops early, whose loop has no reverse derivative, or
         a `truncate` out of range; when used, an energy without second derivative.
+
+    ??? cite "Werbos 1990"
+        Backpropagation through time: what it does and how to do it, Proceedings of the
+        IEEE 78:1550–1560.
     """
 
     solver: AbstractSolver = eqx.field(default_factory=BlockCoordinate)

@@ -22,6 +22,10 @@ class FixedPoint(AbstractSolver):
 
     - `damping`: ε in (0, 1], the fraction of the way that is taken.
     - `max_steps`, `stop`, `certify`: see [`eqprop.AbstractSolver`][].
+
+    ??? cite "Ernoult et al. 2019"
+        Updates of equilibrium prop match gradients of backprop through time in an RNN
+        with static input, arXiv:1905.13633. Theirs is without damping.
     """
 
     damping: Scalar = eqx.field(default=0.5, converter=as_scalar)

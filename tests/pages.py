@@ -1,0 +1,83 @@
+"""Pages of the documentation, read and run: their Python as one program, their commands
+as far as `--help`."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def fenced(text: str, language: str) -> list[tuple[int, str]]:
+    """(line number, line) of everything in the ```language blocks of a page."""
+    inside = None
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("```"):
+            inside = None if inside is not None else line[3:].split(" ")[0]
+        elif inside == language:
+            lines.append((number, line))
+    return lines
+
+
+def program(text: str) -> str:
+    """The page's Python on the lines it stands on, so that tracebacks point there."""
+    lines = [""] * len(text.splitlines())
+    for number, line in fenced(text, "python"):
+        lines[number - 1] = line
+    return "\n".join(lines) + "\n"
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands of the page, each as its words."""
+    return [
+        shlex.split(line[2:], comments=True)
+        for _, line in fenced(text, "console")
+        if line.startswith("$ ")
+    ]
+
+
+def fault(words: list[str]) -> str | None:
+    """Why a command of the page can't be what a reader should type, or None."""
+    if words[0] == "make":
+        makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+        targets = re.findall(r"^([a-z][\w-]*):", makefile, flags=re.MULTILINE)
+        unknown = [w for w in words[1:] if "=" not in w and w not in targets]
+        return f"make has no target {unknown}" if unknown else None
+    if words[0] != "eqprop":
+        return None
+    options = [w.partition("=")[0] for w in words[1:] if w.startswith("--")]
+    first = next((k for k, w in enumerate(words) if w.startswith("-")), len(words))
+    run = subprocess.run(
+        [Path(sys.executable).with_name("eqprop"), *words[1:first], "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    if run.returncode != 0:
+        return f"{shlex.join(words)}: {run.stderr}"
+    # Dotted options are fields of the configuration, which --help need not list.
+    unknown = [o for o in options if "." not in o and o not in run.stdout]
+    return f"{shlex.join(words)}: --help knows no {unknown}" if unknown else None
+
+
+def run_python(page: Path, folder: Path) -> str:
+    """Runs the page's Python in a folder, as a reader has it: with none of the settings
+    of this test run. What it printed."""
+    source = folder / f"{page.stem}.py"
+    source.write_text(program(page.read_text("utf-8")), "utf-8")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, source],
+        cwd=folder,
+        env=env | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
