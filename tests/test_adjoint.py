@@ -258,6 +258,31 @@ def test_differentiating_twice_raises(again, name):
         jax.eval_shape(again(lambda x: jnp.sum(jax.grad(loss)(x))), case.x)
 
 
+@pytest.mark.parametrize("name", ["centered", "implicit", "unrolled"])
+def test_differentiating_twice_raises_where_the_first_derivative_is_linear(name):
+    # Then the cotangent is constant, and so is the input's own derivative but for the
+    # states in it: a derivative of 0 instead of an error.
+    case = h.mlp([5, 4, 3], ep.Tanh(), solver=ep.FixedPoint(max_steps=5))
+    method, _ = method_of(name, case.solver)
+    params, rest = eqx.partition(case.model.energy, eqx.is_inexact_array)
+
+    def loss(params, x):
+        energy = eqx.combine(params, rest)
+        return jnp.sum(method.equilibrium(energy, x).state[1])
+
+    def slopes(which):
+        def total(params, x):
+            found = jax.grad(loss, argnums=which)(params, x)
+            return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(found))
+
+        return total
+
+    for first in (0, 1):
+        for second in (0, 1):
+            with pytest.raises(ValueError, match="differentiated once, not twice"):
+                jax.eval_shape(jax.grad(slopes(first), argnums=second), params, case.x)
+
+
 def test_forward_mode_raises():
     case = h.mlp([5, 4, 3], ep.Tanh(), solver=ep.FixedPoint(max_steps=5))
     method, _ = method_of("centered", case.solver)

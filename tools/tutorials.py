@@ -28,6 +28,7 @@ NAMES = (
     "paper_in_one_hour",
     "your_own_energy",
     "gradient_checking",
+    "hybrid_networks",
     "stochastic_ep",
 )
 

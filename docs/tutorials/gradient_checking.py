@@ -376,6 +376,6 @@ assert abs(contrast - true) > 1e-3
 # %% [markdown]
 # ## Where to go on
 #
-# [All methods compared](../methods.md); [networks](../layer.md) in which the
+# [All methods compared](../methods.md); [networks](hybrid_networks.md) in which the
 # equilibrium is one layer of many; gradients that are
-# [expectations over noise](../methods.md), where bias meets variance.
+# [expectations over noise](stochastic_ep.md), where bias meets variance.

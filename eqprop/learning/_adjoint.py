@@ -71,11 +71,14 @@ def _settle_backward(
     if throw:
         for phase in phases:
             found = require_settled(phase, found)
-    return jax.tree.map(_differentiated_once, found)
+    # Of all that it was made from: the states in between are held fixed, and where the
+    # rest is linear nothing else would lead back there. A second derivative would be 0.
+    sources = eqx.filter((energy, x, cotangent), eqx.is_inexact_array)
+    return jax.tree.map(lambda array: _differentiated_once(array, sources), found)
 
 
 @jax.custom_jvp
-def _differentiated_once(array: Array) -> Array:
+def _differentiated_once(array: Array, sources: PyTree[Array]) -> Array:
     return array
 
 
