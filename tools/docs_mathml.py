@@ -37,6 +37,7 @@ _COMMANDS = {
     "·": r"\cdot ",
     "−": "-",
     "Σ": r"\Sigma ",
+    r"\arg": r"\mathrm{arg}\,",
     r"\!": "",
 }
 
