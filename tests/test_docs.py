@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -49,6 +50,23 @@ def test_the_site_asks_no_other_host_for_anything(site: Path):
     for sheet in site.rglob("*.css"):
         loads = r"(?:url\(|@import )['\"]?(//|https?:)"
         assert not re.search(loads, sheet.read_text("utf-8")), sheet
+
+
+def test_whatever_a_page_loads_or_leads_to_is_there(site: Path):
+    """Frames too, whose addresses a strict build does not look at."""
+    for page in site.rglob("index.html"):
+        text = page.read_text("utf-8")
+        found = re.findall(r"<[a-z]+[^>]+?(?:src|href)=[\"']?([^\"'\s>#?]+)", text)
+        relative = {unquote(a) for a in found if not re.match(r"[a-z]+:|/", a)}
+        gone = [a for a in relative if not (page.parent / a).exists()]
+        assert gone == [], page
+
+
+def test_the_recording_stands_on_the_page_of_the_idea(site: Path):
+    text = (site / "idea" / "index.html").read_text("utf-8")
+    (address,) = re.findall(r'<iframe src="([^"]+)"', text)
+    recording = (site / "idea" / address).read_bytes()
+    assert recording == (DOCS / "viewer.html").read_bytes()
 
 
 def test_formulas_are_drawn_without_a_script(site: Path):

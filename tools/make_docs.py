@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # A page says with this line where the exported viewer goes.
 VIEWER_MARK = "<!-- viewer -->"
 VIEWER = """\
-<iframe src="../viewer.html" title="A network relaxing" class="viewer"></iframe>
+<iframe src="viewer.html" title="A network relaxing" class="viewer"></iframe>
 
 [On a page of its own](viewer.html)
 """
