@@ -4,7 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ..energies import AbstractEnergy, Model
-from ..relaxation import AbstractSolver, Equilibrium, Landscape
+from ..relaxation import AbstractSolver, Equilibrium, Landscape, Settings
 from ._adjoint import settle
 
 
@@ -26,7 +26,7 @@ class Outcome(eqx.Module):
     stderr: PyTree[Array] = None
 
 
-class AbstractEstimator(eqx.Module):
+class AbstractEstimator(Settings):
     """A way to get the gradient of the cost at equilibrium."""
 
     @abc.abstractmethod

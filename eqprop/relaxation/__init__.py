@@ -2,6 +2,7 @@
 
 from ._coarse import CoarseFirst as CoarseFirst
 from ._continuation import as_complex as as_complex, as_real as as_real
+from ._decimal import shortest as shortest
 from ._equilibrium import (
     classify as classify,
     Equilibrium as Equilibrium,
@@ -22,6 +23,7 @@ from ._scalars import (
     require_steps as require_steps,
     state_size as state_size,
 )
+from ._settings import Settings as Settings
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
 from ._together import (
     grouped as grouped,

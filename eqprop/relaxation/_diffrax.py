@@ -11,6 +11,7 @@ from ._equilibrium import classify, Equilibrium, require_settled, RESULTS
 from ._landscape import Landscape
 from ._relax import starting_state
 from ._scalars import as_scalar, require, require_steps, state_size
+from ._settings import Settings
 from ._single import displacement_of_one, for_each_example
 from ._solver import Tolerance
 
@@ -23,7 +24,7 @@ except ImportError as error:
     ) from error
 
 
-class LeakyIntegrator(eqx.Module):
+class LeakyIntegrator(Settings):
     """The network in continuous time: what the discrete solvers approximate.
 
     $$\\frac{ds}{dt} = \\text{activate}(\\text{drive}) - s$$

@@ -9,6 +9,7 @@ from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
 from ._relax import starting_state
 from ._scalars import as_scalar, require, require_steps, state_size
+from ._settings import Settings
 from ._single import add_batch_axis, displacement_of_one, for_each_example
 
 
@@ -20,7 +21,7 @@ except ImportError as error:
     ) from error
 
 
-class Optimistix(eqx.Module):
+class Optimistix(Settings):
     """Relaxes with any solver of the optimistix library, as an independent oracle.
 
     Each example is solved by itself. What is solved depends on the solver's kind:

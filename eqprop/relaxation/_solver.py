@@ -7,9 +7,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ._landscape import Landscape
 from ._scalars import as_scalar, require
+from ._settings import Settings
 
 
-class Tolerance(eqx.Module):
+class Tolerance(Settings):
     """When to stop: the solver's error is at most $\\text{atol} + \\text{rtol} \\cdot
     \\max|s|$, for each example by itself.
 
@@ -27,7 +28,7 @@ class Tolerance(eqx.Module):
         require("Tolerance", "rtol", self.rtol, at_least=0, fix=fix)
 
 
-class AbstractSolver(eqx.Module):
+class AbstractSolver(Settings):
     """An algorithm that takes states downhill, step by step. The driver,
     [`eqprop.relax`][], owns the loop.
 

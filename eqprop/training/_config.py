@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ._decimal import shortest
+from ..relaxation import shortest
 from ._registry import (
     candidates,
     did_you_mean,

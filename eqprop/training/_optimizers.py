@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, PyTree, Scalar
 
 from ..energies import Hopfield, INPUT, Model, Network
-from ..relaxation import as_scalar, require
+from ..relaxation import as_scalar, require, Settings
 from ._schedules import AbstractSchedule, Constant
 
 
@@ -19,7 +19,7 @@ def _as_rates(value: Any) -> Any:
     return as_scalar(value)
 
 
-class AbstractOptimizer(eqx.Module):
+class AbstractOptimizer(Settings):
     """How a gradient becomes an update of the model. Rates are arrays: changing one
     doesn't recompile."""
 

@@ -4,10 +4,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Scalar
 
-from ..relaxation import as_scalar, require
+from ..relaxation import as_scalar, require, Settings
 
 
-class AbstractSchedule(eqx.Module):
+class AbstractSchedule(Settings):
     """How the learning rate changes during training: a factor on it."""
 
     @abc.abstractmethod

@@ -1,16 +1,15 @@
 import abc
 
-import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ...relaxation import Landscape
+from ...relaxation import Landscape, Settings
 from .._phase import Phase
 
 
 SMALL_BETA = "Small values have less bias, large ones less round-off: try 0.2."
 
 
-class AbstractNudging(eqx.Module):
+class AbstractNudging(Settings):
     """Which phases are contrasted, under which nudges, with which weights."""
 
     @abc.abstractmethod

@@ -1,12 +1,11 @@
 import abc
 
-import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
-from ...relaxation import Landscape
+from ...relaxation import Landscape, Settings
 
 
-class AbstractPlasticity(eqx.Module):
+class AbstractPlasticity(Settings):
     """What the synapses do while the states move from one step to the next."""
 
     @abc.abstractmethod

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Scalar
 
-from ...relaxation import as_scalar, require
+from ...relaxation import as_scalar, require, Settings
 
 
 class AdjointSystem(eqx.Module):
@@ -39,7 +39,7 @@ class AdjointSystem(eqx.Module):
         return self.slope(self.cotangent)
 
 
-class AbstractLinearSolver(eqx.Module):
+class AbstractLinearSolver(Settings):
     """How [`eqprop.ImplicitDifferentiation`][] solves for one example's adjoint."""
 
     @abc.abstractmethod
