@@ -121,6 +121,22 @@ def test_train_reports_what_the_run_holds(eqprop: Eqprop):
     assert config["method"]["nudging"] == {"type": "Centered", "beta": 0.2}
 
 
+def test_early_stopping_reports_the_epoch_whose_model_it_keeps(eqprop: Eqprop):
+    flags = ("--training.early_stopping.patience", 1, "--optimizer.learning_rate", 0.05)
+    out = eqprop("train", *TINY, "--epochs", 40, *flags, "--json", "--out", "mine")
+    rows = [json.loads(r) for r in Path("mine/metrics.jsonl").read_text().splitlines()]
+    errors = [row["validation_error"] for row in rows]
+    assert errors[-1] >= min(errors[:-1]), "it did not stop for want of improvement"
+    assert out.result["stopped"] == "early"
+    assert out.result["epochs"] == len(rows) < 40
+    assert out.result["validation_error"] == min(errors)
+    best = eqprop("eval", "mine", "--checkpoint", "best", "--json").result
+    assert out.result["test_error"] == best["test_error"]
+    again = eqprop("train", "--resume", "mine")
+    assert f"the model of epoch {1 + np.argmin(errors)}, the best" in again.out
+    assert "Early stopping ended it" in again.err
+
+
 def test_the_summary_ends_with_the_test_error_and_what_to_try(eqprop: Eqprop):
     out = eqprop("train", *TINY, "--epochs", 1)
     assert out.code == 0

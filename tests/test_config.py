@@ -72,6 +72,7 @@ from eqprop.training import (
     Adam,
     Constant,
     Cosine,
+    EarlyStopping,
     Exponential,
     fit,
     Optax,
@@ -115,6 +116,7 @@ PARTS = [
     *(SGD(0.1), SGD([0.1, 0.05], momentum=0.9, schedule=Cosine(0.1))),
     *(Adam(), Adam([1e-3, 3e-4], b1=0.8, b2=0.99, eps=1e-6)),
     *(Shuffled(), InOrder()),
+    *(EarlyStopping(), EarlyStopping("train_cost", patience=3, tolerance=0.25)),
 ]
 # They hold parameters or code, which no table can.
 UNWRITABLE = {"Readout", "GivenOrder", "Optax"}
@@ -143,6 +145,7 @@ def test_the_registry_is_the_public_surface():
         if not name.startswith("_")
     }
     own = {"SGD", "Adam", "Optax", "Constant", "Cosine", "Exponential"}
+    own |= {"EarlyStopping"}
     assert set(REGISTRY) <= public | own
 
 

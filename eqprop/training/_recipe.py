@@ -21,7 +21,10 @@ _PARTS: dict[str, type] = {
     "method": AbstractEstimator,
     "optimizer": AbstractOptimizer,
 }
-_TRAINING = ("epochs", "batch_size", "seed", "order", "persistent", "augmentation")
+_TRAINING = (
+    *("epochs", "batch_size", "seed", "order", "persistent", "augmentation"),
+    "early_stopping",
+)
 _NOTES = ("title", "source", "comment", "preset")
 
 

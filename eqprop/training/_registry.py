@@ -28,9 +28,10 @@ from ..learning import (
     AbstractPlasticity,
 )
 from ..relaxation import AbstractSolver, Tolerance
-from . import _optimizers, _schedules
+from . import _optimizers, _schedules, _stopping
 from ._optimizers import AbstractOptimizer
 from ._schedules import AbstractSchedule
+from ._stopping import EarlyStopping
 
 
 # What a class must be to be named. Of energies and data, which hold parameters and
@@ -39,9 +40,13 @@ _CLASSES = (
     *(AbstractCost, AbstractUnit, AbstractInitializer, AbstractSolver, Tolerance),
     *(AbstractNudging, AbstractEstimator, AbstractOptimizer, AbstractSchedule),
     *(AbstractPlasticity, AbstractLinearSolver, AbstractOrder, AbstractAugmentation),
+    EarlyStopping,
 )
 _RESULTS = (AbstractEnergy, Splits)
-_MODULES = (energies, nets, relaxation, learning, data, _optimizers, _schedules)
+_MODULES = (
+    *(energies, nets, relaxation, learning, data),
+    *(_optimizers, _schedules, _stopping),
+)
 
 MISSING = dataclasses.MISSING
 

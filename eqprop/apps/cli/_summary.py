@@ -11,8 +11,12 @@ from ._progress import warn
 
 if TYPE_CHECKING:
     from ...data import Splits
-    from ...training import Run
+    from ...training import EarlyStopping, Run
     from ...training._recipe import Recipe
+
+
+# Every epoch that there was to be is there.
+_COMPLETE = ("finished", "early")
 
 
 def report_run(
@@ -22,20 +26,20 @@ def report_run(
     from ...training import evaluate
 
     test_error = None
-    if run.stopped == "finished" and splits.test is not None:
+    if run.stopped in _COMPLETE and splits.test is not None:
         found = evaluate(run.model, splits.test, recipe.method.free_solver())
         test_error = found["error"]
-    last = run.metrics[-1] if run.metrics else {}
+    kept = _kept_row(run, recipe)
     results = {
         "run": str(folder),
         "preset": name_of(recipe),
         "seed": recipe.training["seed"],
         "epochs": len(run.metrics),
-        "train_error": last.get("train_error"),
-        "validation_error": last.get("validation_error"),
+        "train_error": kept.get("train_error"),
+        "validation_error": kept.get("validation_error"),
         "test_error": test_error,
-        "converged": last.get("converged"),
-        "residual": last.get("residual"),
+        "converged": kept.get("converged"),
+        "residual": kept.get("residual"),
         "best_epoch": run.best_epoch,
         "stopped": run.stopped,
         "seconds": run.seconds,
@@ -47,6 +51,18 @@ def report_run(
     else:
         _print_summary(results, recipe)
     return code
+
+
+def _kept_row(run: "Run", recipe: "Recipe") -> dict[str, Any]:
+    """The metrics of the epoch whose model the run ended with."""
+    if not run.metrics:
+        return {}
+    back = _stopping(recipe) is not None and run.stopped in _COMPLETE
+    return run.metrics[run.best_epoch if back and run.best_epoch is not None else -1]
+
+
+def _stopping(recipe: "Recipe") -> "EarlyStopping | None":
+    return recipe.training.get("early_stopping")
 
 
 def _explain(run: "Run", folder: Path) -> int:
@@ -70,9 +86,11 @@ def _explain(run: "Run", folder: Path) -> int:
         )
         return 1
     if run.compile_seconds == 0:
+        more = "For more pass `--epochs N`."
+        if run.stopped == "early":
+            more = "Early stopping ended it: for more start a run with more patience."
         warn(
-            f"Nothing was left to train: {folder} already has its {done} epochs. For "
-            "more pass `--epochs N`."
+            f"Nothing was left to train: {folder} already has its {done} epochs. {more}"
         )
     return 0
 
@@ -88,6 +106,8 @@ def _print_summary(results: dict[str, Any], recipe: "Recipe") -> None:
             f"{results['compile_seconds']:.1f} s of compiling",
         ),
     ]
+    if _stopping(recipe) is not None and results["epochs"]:
+        rows += [("kept", f"the model of epoch {results['best_epoch'] + 1}, the best")]
     if converged is not None:
         share = f"{100 * converged:.1f} % of the free phases, residual"
         rows += [("converged", f"{share} {results['residual']:.1e}")]
@@ -98,14 +118,15 @@ def _print_summary(results: dict[str, Any], recipe: "Recipe") -> None:
         if results[f"{part}_error"] is not None
     ]
     print_rows(rows)
-    if results["stopped"] == "finished":
+    if results["stopped"] in _COMPLETE:
         more = 2 * results["epochs"]
         again = f"{program()} train {shlex.quote(name)} --seed {results['seed'] + 1}"
         print("\nTry next")
         print(f"  {program()} eval {run} --checkpoint best")
         if name in list_presets():
             print(f"  {again}")
-        print(f"  {program()} train --resume {run} --epochs {more}")
+        if results["stopped"] == "finished":
+            print(f"  {program()} train --resume {run} --epochs {more}")
 
 
 def name_of(recipe: "Recipe") -> str:
