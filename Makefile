@@ -27,7 +27,7 @@ train: $(RUN_READY)
 	$(VENV)/bin/eqprop train digits $(ARGS)
 
 test: lint browser
-	$(PY) -m pytest -n $(WORKERS) -m "not long" $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not long" $(ARGS)
 
 test-long: $(DEV_READY) browser
 	$(PY) -m pytest -m long $(ARGS)

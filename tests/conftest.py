@@ -1,6 +1,7 @@
 """What every test runs under: float64, no silent promotion, one CPU, fixed seeds."""
 
 import os
+import signal
 from pathlib import Path
 
 
@@ -18,6 +19,11 @@ from hypothesis import settings
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A shell's background job ignores SIGINT, and so would the commands that tests start
+# and interrupt: they'd never end.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first example of a test pays for its compilation. Derandomized:
 # a failure seen once is a failure seen by everyone.

@@ -34,7 +34,10 @@ def serving(*arguments: str) -> Iterator[str]:
             assert process.poll() is None, "the server has ended by itself"
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
+            try:
+                assert process.wait(60) == 0
+            finally:
+                process.kill()  # where it did not end, `Popen` would wait forever
 
 
 @contextlib.contextmanager
