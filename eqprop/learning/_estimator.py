@@ -4,7 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ..energies import AbstractEnergy, Model
-from ..relaxation import AbstractSolver, Equilibrium, Landscape, Settings
+from ..relaxation import AbstractSolver, Equilibrium, Landscape, show_numbers
 from ._adjoint import settle
 
 
@@ -26,8 +26,10 @@ class Outcome(eqx.Module):
     stderr: PyTree[Array] = None
 
 
-class AbstractEstimator(Settings):
+class AbstractEstimator(eqx.Module):
     """A way to get the gradient of the cost at equilibrium."""
+
+    __repr__ = show_numbers
 
     @abc.abstractmethod
     def free_solver(self) -> AbstractSolver:

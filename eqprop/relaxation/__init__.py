@@ -23,7 +23,7 @@ from ._scalars import (
     require_steps as require_steps,
     state_size as state_size,
 )
-from ._settings import Settings as Settings
+from ._shown import show_numbers as show_numbers
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
 from ._together import (
     grouped as grouped,

@@ -11,7 +11,7 @@ from ._equilibrium import classify, Equilibrium, require_settled, RESULTS
 from ._landscape import Landscape
 from ._relax import starting_state
 from ._scalars import as_scalar, require, require_steps, state_size
-from ._settings import Settings
+from ._shown import show_numbers
 from ._single import displacement_of_one, for_each_example
 from ._solver import Tolerance
 
@@ -24,7 +24,7 @@ except ImportError as error:
     ) from error
 
 
-class LeakyIntegrator(Settings):
+class LeakyIntegrator(eqx.Module):
     """The network in continuous time: what the discrete solvers approximate.
 
     $$\\frac{ds}{dt} = \\text{activate}(\\text{drive}) - s$$
@@ -57,6 +57,8 @@ class LeakyIntegrator(Settings):
     ??? cite "Scellier & Bengio 2017, eq. 4–9; Kidger 2021"
         arXiv:1602.05179; On neural differential equations, arXiv:2202.02435.
     """
+
+    __repr__ = show_numbers
 
     rtol: Scalar = eqx.field(default=1e-5, converter=as_scalar)
     atol: Scalar = eqx.field(default=1e-7, converter=as_scalar)

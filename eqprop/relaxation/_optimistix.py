@@ -9,7 +9,7 @@ from ._equilibrium import classify, Equilibrium, require_settled
 from ._landscape import Landscape
 from ._relax import starting_state
 from ._scalars import as_scalar, require, require_steps, state_size
-from ._settings import Settings
+from ._shown import show_numbers
 from ._single import add_batch_axis, displacement_of_one, for_each_example
 
 
@@ -21,7 +21,7 @@ except ImportError as error:
     ) from error
 
 
-class Optimistix(Settings):
+class Optimistix(eqx.Module):
     """Relaxes with any solver of the optimistix library, as an independent oracle.
 
     Each example is solved by itself. What is solved depends on the solver's kind:
@@ -42,6 +42,8 @@ class Optimistix(Settings):
     ??? cite "Rader, Lyons & Kidger 2024"
         Optimistix: modular optimisation in JAX and Equinox, arXiv:2402.09983.
     """
+
+    __repr__ = show_numbers
 
     solver: Any
     max_steps: int = eqx.field(default=256, static=True)

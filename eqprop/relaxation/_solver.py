@@ -7,10 +7,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ._landscape import Landscape
 from ._scalars import as_scalar, require
-from ._settings import Settings
+from ._shown import show_numbers
 
 
-class Tolerance(Settings):
+class Tolerance(eqx.Module):
     """When to stop: the solver's error is at most $\\text{atol} + \\text{rtol} \\cdot
     \\max|s|$, for each example by itself.
 
@@ -18,6 +18,8 @@ class Tolerance(Settings):
 
     - `atol`, `rtol`: non-negative, dimensionless; changing them doesn't recompile.
     """
+
+    __repr__ = show_numbers
 
     atol: Scalar = eqx.field(default=1e-4, converter=as_scalar)
     rtol: Scalar = eqx.field(default=0.0, converter=as_scalar)
@@ -28,7 +30,7 @@ class Tolerance(Settings):
         require("Tolerance", "rtol", self.rtol, at_least=0, fix=fix)
 
 
-class AbstractSolver(Settings):
+class AbstractSolver(eqx.Module):
     """An algorithm that takes states downhill, step by step. The driver,
     [`eqprop.relax`][], owns the loop.
 
@@ -41,6 +43,8 @@ class AbstractSolver(Settings):
         loop has a fixed trip count and is reverse-differentiable.
     - `certify`: the residual up to which a state counts as an equilibrium.
     """
+
+    __repr__ = show_numbers
 
     max_steps: AbstractVar[int]
     stop: AbstractVar[Tolerance | None]

@@ -12,6 +12,7 @@ from ._relax import relax
 from ._scalars import per_example
 from ._solver import Tolerance
 from .solvers import BlockCoordinate
+from .solvers._misc import inner
 
 
 _Part = TypeVar("_Part")
@@ -210,10 +211,7 @@ def _random_direction(state: PyTree[Array]) -> PyTree[Array]:
 
 
 def _norm(tree: PyTree[Array]) -> Float[Array, " batch"]:
-    squares = [
-        jnp.sum(a.reshape(a.shape[0], -1) ** 2, axis=1) for a in jax.tree.leaves(tree)
-    ]
-    return jnp.sqrt(sum(squares[1:], squares[0]))
+    return jnp.sqrt(inner(tree, tree))
 
 
 def _is_solver(node: Any) -> bool:

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, PyTree, Scalar
 
 from ..energies import Hopfield, INPUT, Model, Network
-from ..relaxation import as_scalar, require, Settings
+from ..relaxation import as_scalar, require, show_numbers
 from ._schedules import AbstractSchedule, Constant
 
 
@@ -19,9 +19,11 @@ def _as_rates(value: Any) -> Any:
     return as_scalar(value)
 
 
-class AbstractOptimizer(Settings):
+class AbstractOptimizer(eqx.Module):
     """How a gradient becomes an update of the model. Rates are arrays: changing one
     doesn't recompile."""
+
+    __repr__ = show_numbers
 
     @abc.abstractmethod
     def init(self, model: Model) -> PyTree[Array]:

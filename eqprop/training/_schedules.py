@@ -4,11 +4,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Scalar
 
-from ..relaxation import as_scalar, require, Settings
+from ..relaxation import as_scalar, require, show_numbers
 
 
-class AbstractSchedule(Settings):
+class AbstractSchedule(eqx.Module):
     """How the learning rate changes during training: a factor on it."""
+
+    __repr__ = show_numbers
 
     @abc.abstractmethod
     def __call__(self, epoch: Scalar, epochs: Scalar) -> Scalar | float:

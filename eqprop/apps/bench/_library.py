@@ -28,7 +28,7 @@ from ._cases import Case
 def by_library(
     case: Case, model: Model, method: AbstractEstimator, *, batches: int, rate: float
 ) -> tuple[Callable[..., Any], Any]:
-    """A loop of training steps.
+    """A loop of training steps by gradient descent.
 
     **Arguments:**
 
@@ -41,33 +41,64 @@ def by_library(
     the method's numbers. It returns the new parameters, and the free states if they
     persist.
     """
-    params, fixed = eqx.partition(model, eqx.is_inexact_array)
-    numbers, rest = eqx.partition(method, eqx.is_array)
+
+    def descend(grads, memory, model):
+        return jax.tree.map(lambda g: -rate * g, grads), memory
+
+    loop = training_loop(case, model, method, batches=batches, update=descend)
 
     def run(arrays, x, y, states):
         params, numbers = arrays
+        params, _, states = loop(params, (), states, numbers, x, y)
+        return params, states
+
+    return run, (
+        eqx.filter(model, eqx.is_inexact_array),
+        eqx.filter(method, eqx.is_array),
+    )
+
+
+def training_loop(
+    case: Case,
+    model: Model,
+    method: AbstractEstimator,
+    *,
+    batches: int,
+    update: Callable[..., Any],
+) -> Callable[..., Any]:
+    """A loop of training steps by any optimizer: `loop(params, memory, states, numbers,
+    x, y)`, which returns the first three as they have become.
+
+    **Arguments:**
+
+    - `batches`: the number of steps.
+    - `update`: `update(grads, memory, model)`, to updates and memory.
+    """
+    fixed = eqx.filter(model, eqx.is_inexact_array, inverse=True)
+    rest = eqx.filter(method, eqx.is_array, inverse=True)
+
+    def loop(params, memory, states, numbers, x, y):
         method = eqx.combine(numbers, rest)
 
         def body(k, carry):
-            params, states = carry
+            params, memory, states = carry
             xb, yb, *start = (
                 jax.lax.dynamic_slice_in_dim(a, k * case.batch, case.batch)
                 for a in (x, y, *states)
             )
-            state0 = tuple(start) or None
-            model = eqx.combine(params, fixed)
+            model, state0 = eqx.combine(params, fixed), tuple(start) or None
             outcome, grads = method.value_and_grad(model, xb, yb, state0=state0)
             if case.persistent:
                 states = tuple(
                     jax.lax.dynamic_update_slice_in_dim(s, new, k * case.batch, 0)
                     for s, new in zip(states, outcome.free.state, strict=True)
                 )
-            updates = jax.tree.map(lambda g: -rate * g, grads)
-            return eqx.apply_updates(params, updates), states
+            updates, memory = update(grads, memory, model)
+            return eqx.apply_updates(params, updates), memory, states
 
-        return jax.lax.fori_loop(0, batches, body, (params, states))
+        return jax.lax.fori_loop(0, batches, body, (params, memory, states))
 
-    return run, (params, numbers)
+    return loop
 
 
 def make_model(case: Case, params: Sequence[jax.Array]) -> Model:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ...training import Adam
 from ._cases import Case, house, paper
-from ._library import make_arrays, make_method, make_model
+from ._library import make_arrays, make_method, make_model, training_loop
 from ._steps import memory_of
 
 
@@ -86,35 +86,16 @@ def memory_plan(case: Case) -> dict[str, int]:
     """Bytes that XLA plans for a loop of training steps with Adam, whose parameters,
     optimizer and persistent states are donated."""
     params, x, y, states = make_arrays(case, _BATCHES)
-    model = make_model(case, params)
-    params, fixed = eqx.partition(model, eqx.is_inexact_array)
-    numbers, rest = eqx.partition(make_method(case), eqx.is_array)
+    model, method = make_model(case, params), make_method(case)
     optimizer, zero = Adam(), jnp.zeros(())
 
-    def run(params, memory, states, numbers, x, y):
-        method = eqx.combine(numbers, rest)
+    def update(grads, memory, model):
+        return optimizer.update(grads, memory, model, epoch=zero, epochs=zero + 1)
 
-        def body(k, carry):
-            params, memory, states = carry
-            xb, yb, *start = (
-                jax.lax.dynamic_slice_in_dim(a, k * case.batch, case.batch)
-                for a in (x, y, *states)
-            )
-            model, state0 = eqx.combine(params, fixed), tuple(start) or None
-            outcome, grads = method.value_and_grad(model, xb, yb, state0=state0)
-            if case.persistent:
-                states = tuple(
-                    jax.lax.dynamic_update_slice_in_dim(s, new, k * case.batch, 0)
-                    for s, new in zip(states, outcome.free.state, strict=True)
-                )
-            updates, memory = optimizer.update(
-                grads, memory, model, epoch=zero, epochs=zero + 1
-            )
-            return eqx.apply_updates(params, updates), memory, states
-
-        return jax.lax.fori_loop(0, _BATCHES, body, (params, memory, states))
-
-    program = jax.jit(run, donate_argnums=(0, 1, 2))
+    loop = training_loop(case, model, method, batches=_BATCHES, update=update)
+    program = jax.jit(loop, donate_argnums=(0, 1, 2))
+    params = eqx.filter(model, eqx.is_inexact_array)
+    numbers = eqx.filter(method, eqx.is_array)
     arguments = params, optimizer.init(model), states, numbers, x, y
     plan = memory_of(program.lower(*arguments).compile())
     if plan is None:

@@ -1,16 +1,19 @@
 import abc
 
+import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ...relaxation import Landscape, Settings
+from ...relaxation import Landscape, show_numbers
 from .._phase import Phase
 
 
 SMALL_BETA = "Small values have less bias, large ones less round-off: try 0.2."
 
 
-class AbstractNudging(Settings):
+class AbstractNudging(eqx.Module):
     """Which phases are contrasted, under which nudges, with which weights."""
+
+    __repr__ = show_numbers
 
     @abc.abstractmethod
     def phases(

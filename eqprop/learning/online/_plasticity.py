@@ -1,12 +1,15 @@
 import abc
 
+import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
-from ...relaxation import Landscape, Settings
+from ...relaxation import Landscape, show_numbers
 
 
-class AbstractPlasticity(Settings):
+class AbstractPlasticity(eqx.Module):
     """What the synapses do while the states move from one step to the next."""
+
+    __repr__ = show_numbers
 
     @abc.abstractmethod
     def change(

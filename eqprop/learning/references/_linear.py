@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Scalar
 
-from ...relaxation import as_scalar, require, Settings
+from ...relaxation import as_scalar, require, show_numbers
 
 
 class AdjointSystem(eqx.Module):
@@ -39,8 +39,10 @@ class AdjointSystem(eqx.Module):
         return self.slope(self.cotangent)
 
 
-class AbstractLinearSolver(Settings):
+class AbstractLinearSolver(eqx.Module):
     """How [`eqprop.ImplicitDifferentiation`][] solves for one example's adjoint."""
+
+    __repr__ = show_numbers
 
     @abc.abstractmethod
     def solve(

@@ -8,15 +8,13 @@ from jax.core import Tracer
 from ._decimal import shortest
 
 
-class Settings(eqx.Module):
-    """A Module of numbers that a user chose, and which its `repr` shows.
+def show_numbers(self: eqx.Module) -> str:
+    """A `__repr__` for objects of numbers that a user chose: with these numbers.
 
-    Numbers are arrays, so that another one doesn't recompile; Equinox would show
+    They are arrays, so that another one doesn't recompile; Equinox would show
     `Centered(beta=weak_f32[])`, this `Centered(beta=0.2)`.
     """
-
-    def __repr__(self) -> str:
-        return eqx.tree_pformat(jax.tree.map(_readable, self))
+    return eqx.tree_pformat(jax.tree.map(_readable, self))
 
 
 def _readable(leaf: Any) -> Any:
