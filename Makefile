@@ -26,6 +26,7 @@ help:
 train: $(RUN_READY)
 	$(VENV)/bin/eqprop train digits $(ARGS)
 
+# A worker keeps a file's tests together, since they share what they compile.
 test: lint browser
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not long" $(ARGS)
 

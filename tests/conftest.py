@@ -33,7 +33,15 @@ settings.load_profile("eqprop")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+# They take longest. Begun first, none of them is what a worker is left waiting for.
+_LONGEST = (
+    *("test_reproduce_command", "test_docs", "test_tutorials", "test_viewer_page"),
+    *("test_plots_runs", "test_bench_command"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
     marked = [item for item in items if item.get_closest_marker("device") is not None]
     # Asking for the backend starts it, so only if a test wants to know.
     if marked and jax.default_backend() == "cpu":
