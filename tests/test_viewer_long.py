@@ -79,7 +79,12 @@ def test_memory_is_flat_over_ten_minutes(
 
 
 def resident(url: str) -> float:
-    """The memory of the server's process, in MB."""
-    status = Path(f"/proc/{process_of(url)}/status").read_text()
-    line = next(row for row in status.splitlines() if row.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    """What the server's process keeps in memory, in MB: the least of twenty looks,
+    since while a picture is made it holds some more."""
+    looks = []
+    for _ in range(20):
+        status = Path(f"/proc/{process_of(url)}/status").read_text()
+        line = next(row for row in status.splitlines() if row.startswith("VmRSS"))
+        looks.append(int(line.split()[1]) / 1024)
+        time.sleep(0.1)
+    return min(looks)

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from eqprop.apps.viewer import decode, Subject
 from eqprop.apps.viewer._commands import _COMMANDS, LARGEST_MESSAGE, parse, perform
+from eqprop.apps.viewer._player import Player
 from eqprop.apps.viewer._session import Session
 from helpers_training import chain, examples
 from viewer_process import EQPROP, serving
@@ -238,6 +239,18 @@ FIELDS = st.sampled_from(
 def watched() -> Session:
     data = examples(4, inputs=5)
     return Session(Subject(chain(), data.x, data.y))
+
+
+def test_a_flood_of_messages_neither_piles_up_nor_delays_the_end():
+    data = examples(4, inputs=5)
+    player = Player(Subject(chain(), data.x, data.y), lambda frame, replaces: None)
+    for _ in range(5000):
+        player.submit('{"type": "nonsense"}')
+    assert player._messages.qsize() < 1000
+    player.start()
+    player.stop()
+    player.join()
+    assert player._messages.qsize() > 200, "messages were done before it ended"
 
 
 @given(kind=st.sampled_from(sorted(_COMMANDS)), fields=st.dictionaries(FIELDS, JSON))

@@ -20,6 +20,10 @@ class Curves:
         """A phase starts with the next point."""
         if not self._starts or self._starts[-1][1] != phase:
             self._starts.append((self._count, phase))
+        # Of phases that began before the oldest point only the last is still shown.
+        oldest = self._count - len(self._points)
+        while len(self._starts) > 1 and self._starts[1][0] <= oldest:
+            del self._starts[0]
 
     def add(self, energy: float, cost: float, residual: float) -> None:
         """One more step."""

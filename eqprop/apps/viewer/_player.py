@@ -15,6 +15,8 @@ from ._subject import Subject
 
 # Pictures a second while something moves. Faster steps share a picture.
 _RATE = 60.0
+# Messages that may wait. A page never sends so many; a flood must not fill the memory.
+_WAITING = 256
 
 
 class Player:
@@ -35,6 +37,7 @@ class Player:
         self._speed = 20.0
         self._owed = 0.0
         self._answered = 0
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
 
     def start(self) -> None:
@@ -42,12 +45,14 @@ class Player:
         self._thread.start()
 
     def submit(self, text: str | bytes) -> None:
-        """Hands over a message."""
-        self._messages.put(text)
+        """Hands over a message; it is left out where too many wait already."""
+        if self._messages.qsize() < _WAITING:
+            self._messages.put(text)
 
     def stop(self) -> None:
-        """Ends the thread, after the step under way."""
-        self._messages.put(None)
+        """Ends the thread, after the step under way; messages that wait are left."""
+        self._ended.set()
+        self._messages.put(None)  # wakes it
 
     def join(self) -> None:
         """Waits for the thread's end."""
@@ -70,7 +75,7 @@ class Player:
         self._publish(introduction(session), False)
         self._publish(portrait(session, self._answered), True)
         last = time.monotonic()
-        while True:
+        while not self._ended.is_set():
             moving = self._running and not session.settled
             try:
                 text = self._next(last + 1 / _RATE if moving else None)
