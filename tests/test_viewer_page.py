@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, Locator, Page
+from playwright.sync_api import Browser, expect, Locator, Page, TimeoutError
 
 from viewer_process import chromium, EQPROP, serving, Watch
 
@@ -54,7 +54,12 @@ def root(page: Page) -> Locator:
 def reach(page: Page, **state: str) -> None:
     """Waits until the page tells of a state."""
     marks = "".join(f'[data-{name}="{value}"]' for name, value in state.items())
-    page.wait_for_selector(f"#eqprop-viewer{marks}", timeout=SLOW)
+    try:
+        page.wait_for_selector(f"#eqprop-viewer{marks}", timeout=SLOW)
+    except TimeoutError as error:
+        told = root(page).evaluate("e => JSON.stringify(e.dataset)")
+        shown = root(page).inner_text()[:400]
+        raise AssertionError(f"{marks} never came: {told} {shown}") from error
 
 
 def settled(page: Page, phase: str = "free") -> None:

@@ -3,8 +3,10 @@
 import contextlib
 import http.client
 import json
+import queue
 import re
 import subprocess
+import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -251,6 +253,23 @@ def test_a_flood_of_messages_neither_piles_up_nor_delays_the_end():
     player.stop()
     player.join()
     assert player._messages.qsize() > 200, "messages were done before it ended"
+
+
+def test_a_player_that_is_late_never_waits_for_a_message():
+    data = examples(4, inputs=5)
+    player = Player(Subject(chain(), data.x, data.y), lambda frame, replaces: None)
+
+    def follow():
+        for _ in range(50_000):
+            player.submit("{}")
+            player._next(None)
+            with contextlib.suppress(queue.Empty):
+                player._next(time.monotonic())
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 @given(kind=st.sampled_from(sorted(_COMMANDS)), fields=st.dictionaries(FIELDS, JSON))

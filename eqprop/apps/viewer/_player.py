@@ -32,7 +32,9 @@ class Player:
     def __init__(self, subject: Subject, publish: Callable[[bytes, bool], None]):
         self._subject = subject
         self._publish = publish
-        self._messages: queue.SimpleQueue[str | bytes | None] = queue.SimpleQueue()
+        # Not a SimpleQueue: in CPython 3.11 its `get` may wait forever where a timeout
+        # runs out while it wakes.
+        self._messages: queue.Queue[str | bytes | None] = queue.Queue()
         self._running = True
         self._speed = 20.0
         self._owed = 0.0
