@@ -19,6 +19,9 @@ from hypothesis import settings
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of the time goes into compiling programs that run once. Commands, pages, tutorials
+# and experiments run in processes of their own, as a user's do: fully optimized.
+jax.config.update("jax_disable_most_optimizations", True)
 
 # A shell's background job ignores SIGINT, and so would the commands that tests start
 # and interrupt: they'd never end.
