@@ -19,8 +19,8 @@ from hypothesis import settings
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of the time goes into compiling programs that run once. Commands, pages, tutorials
-# and experiments run in processes of their own, as a user's do: fully optimized.
+# Most of the time goes into compiling programs that run once. Commands, pages and
+# tutorials run in processes of their own, fully optimized, as a user's do.
 jax.config.update("jax_disable_most_optimizations", True)
 
 # A shell's background job ignores SIGINT, and so would the commands that tests start
@@ -63,6 +63,17 @@ def mnist_folder() -> Path:
     if named:
         pytest.fail(f"EQPROP_TEST_MNIST={named} is not a folder.")
     pytest.skip("no MNIST here; point EQPROP_TEST_MNIST at a folder of its IDX files")
+
+
+@pytest.fixture(scope="module")
+def optimized():
+    """Programs as a user's process compiles them: for what trains for long, or is held
+    against another process."""
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="module", autouse=True)

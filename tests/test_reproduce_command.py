@@ -35,6 +35,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reproductions")
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", list_experiments())
 def test_the_quick_form_of_every_experiment_holds(name: str, shared: Path, capsys):
     code = main(["reproduce", name, "--quick", "--out", str(shared), "--json"])

@@ -109,6 +109,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_disable_most_optimizations", True)
 import eqprop.training._trainer
 
 eqprop.training._trainer._REPORT_SECONDS = 0.0

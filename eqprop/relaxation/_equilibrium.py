@@ -36,8 +36,10 @@ class RESULTS(eqx.Enumeration):
     )
     nonfinite = (
         "The state became NaN or infinite. Look for NaN in the parameters or the "
-        "input; under a nudge, for a β with 1 + β·curvature ≤ 0, which leaves no "
-        "minimum (`SquaredError`: β ≤ −1). Use a smaller |β|."
+        "input; for an energy without a minimum (give every unit a potential, or bound "
+        "it by `ep.HardSigmoid()`); for a step size that is too large; under a nudge, "
+        "for a β with 1 + β·curvature ≤ 0, which leaves no minimum (`SquaredError`: "
+        "β ≤ −1): use a smaller |β|."
     )
 
 

@@ -27,6 +27,14 @@ from ._scalars import as_scalar, require_beta, state_size
 from ._structure import color, dependencies, picked_leaves
 
 
+def _projected_move(unit: AbstractUnit, s: Array, force: Array) -> Array:
+    """project(s + force) − s. Where nothing is projected this is the force itself: at a
+    state that has run far away, s + force rounds to s, and would pass for settled."""
+    moved = s + force
+    projected = jax.vmap(unit.project)(moved)
+    return jnp.where(projected == moved, force, projected - s)
+
+
 def _as_arrays(tree: Any) -> PyTree[Array]:
     return jax.tree.map(jnp.asarray, tree)
 
@@ -238,7 +246,7 @@ class Landscape(eqx.Module):
             elif unit.curvature[0] > 0:
                 moves.append(jax.vmap(unit.activate)(d) - s)
             else:
-                moves.append(jax.vmap(unit.project)(s + d) - s)
+                moves.append(_projected_move(unit, s, d))
         return jax.tree.unflatten(treedef, moves)
 
     def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def plot_reproduction(result: Mapping[str, Any]) -> "Figure":
         axes[0].set_axis_off()
     for panel, axis in zip(panels, axes, strict=False):
         _draw(panel, axis)
+        _legend(axis)
     return figure
 
 
@@ -44,7 +46,26 @@ def _draw(panel: Mapping[str, Any], axis: "Axes") -> None:
             axis.fill_between(line["x"], *sides, color=color, alpha=0.2, linewidth=0)
     _bands(panel.get("bands", ()), axis)
     axis.set(xlabel=panel["x"], ylabel=panel["y"], title=panel["title"])
-    axis.legend(frameon=False, fontsize=8)
+
+
+def _legend(axis: "Axes") -> None:
+    """Where it can't cover what is drawn: below, or if it is long beside, for which
+    the figure becomes wider."""
+    labels = axis.get_legend_handles_labels()[1]
+    longest = max(map(len, labels), default=0)
+    below = len(labels) <= 6 and longest <= 24
+    axis.legend(
+        frameon=False,
+        fontsize=8,
+        loc="upper left",
+        bbox_to_anchor=(0.0, -0.16) if below else (1.02, 1.0),
+        ncols=2 if below else 1,
+    )
+    if not below:
+        figure = axis.get_figure(root=True)
+        assert figure is not None
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width + 0.6 + 0.065 * longest, height)
 
 
 def _bands(bands: Sequence[Mapping[str, Any]], axis: "Axes") -> None:
@@ -63,9 +84,16 @@ def _bands(bands: Sequence[Mapping[str, Any]], axis: "Axes") -> None:
 
 def _make_logarithmic(axis: "Axes", letter: str) -> None:
     """A logarithmic axis with plain numbers, also where less than a decade shows."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
+    from matplotlib.ticker import FuncFormatter
 
     getattr(axis, f"set_{letter}scale")("log")
     side = axis.xaxis if letter == "x" else axis.yaxis
+
+    def between_decades(value: float, _: int) -> str:
+        low, high = side.get_view_interval()
+        digit = round(value / 10.0 ** math.floor(math.log10(value)))
+        shown = range(2, 10) if high < 4 * low else (2, 5) if high < 30 * low else ()
+        return f"{value:g}" if digit in shown else ""
+
     side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    side.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    side.set_minor_formatter(FuncFormatter(between_decades))
