@@ -37,7 +37,7 @@ class Reach(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What a nudge can move.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--beta", type=float, nargs="+", default=[0.5, -0.5, 2.0])
     options = parser.parse_args()

@@ -129,3 +129,20 @@ def test_an_equilibrium_far_out_is_no_divergence():
     np.testing.assert_array_equal(found.residual, 0)
     assert np.all(found.converged)
     assert np.all(found.result == ep.RESULTS.converged)
+
+
+def test_a_state_that_ran_away_is_not_certified():
+    # A constant force of −1. Past 2²⁴ float32 has no s − 1 but s itself.
+    slope = ep.FunctionEnergy(
+        lambda params, s, x: jnp.sum(params * s),
+        jnp.ones((), jnp.float32),
+        init=lambda x: jnp.zeros(2, jnp.float32),
+        output=lambda s: s,
+    )
+    at = ep.Landscape(slope, jnp.zeros((1, 1), jnp.float32))
+    for size in (1e3, 1e8):
+        residual = at.residual(jnp.full((1, 2), -size, jnp.float32))
+        np.testing.assert_array_equal(residual, 1)
+    found = ep.relax(at, ep.AdaptiveEuler(), throw=False)
+    assert not np.any(found.converged)
+    assert found.worst() == ep.RESULTS.diverged

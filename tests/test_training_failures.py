@@ -31,11 +31,16 @@ def exploding(since: float) -> ep.SGD:
     return ep.SGD([0.3, 0.1], momentum=0.5, schedule=Exploding(since))
 
 
+def diverging(**options) -> ep.training.Run:
+    with pytest.warns(ep.training.DivergenceWarning, match="became NaN or infinite"):
+        return base(**options)
+
+
 def test_an_explosion_ends_the_run_with_what_was_good_before(tmp_path):
     good = base(optimizer=exploding(9), epochs=2, out=tmp_path / "good")
     assert good.path is not None
     # In mid-epoch, after two batches more.
-    run = base(optimizer=exploding(2.4), epochs=4, out=tmp_path / "run")
+    run = diverging(optimizer=exploding(2.4), epochs=4, out=tmp_path / "run")
     assert run.path is not None
     assert run.stopped == "nonfinite"
     assert without_seconds(run) == without_seconds(good)
@@ -52,10 +57,18 @@ def test_an_explosion_ends_the_run_with_what_was_good_before(tmp_path):
 def test_weights_that_are_nan_stop_the_first_batch(tmp_path):
     where = lambda m: m.energy.edges[0].interaction.weight  # noqa: E731
     model = eqx.tree_at(where, chain(), where(chain()).at[2, 3].set(jnp.nan))
-    run = base(model=model, out=tmp_path / "run")
+    run = diverging(model=model, out=tmp_path / "run")
     assert (run.stopped, run.metrics, run.best_epoch) == ("nonfinite", [], None)
     with pytest.raises(ValueError, match="no `last` checkpoint"):
         last_model(tmp_path / "run", model)
+
+
+def test_the_warning_says_which_model_is_left():
+    left = {1: "is that of epoch 1", 0: "is the one you gave"}
+    for since, words in left.items():
+        message = f"stopped in epoch {since + 1} of 3.*{words}"
+        with pytest.warns(ep.training.DivergenceWarning, match=message):
+            base(optimizer=exploding(since), epochs=3)
 
 
 def test_an_input_that_is_nan_stops_the_run():
@@ -64,13 +77,13 @@ def test_an_input_that_is_nan_stops_the_run():
     bad = ep.data.Splits(
         ep.data.Dataset(x, data.train.y), data.validation, None, "tiny"
     )
-    assert base(data=bad).stopped == "nonfinite"
+    assert diverging(data=bad).stopped == "nonfinite"
 
 
 def test_a_cost_that_overflows_stops_the_run_though_the_weights_stay_finite():
     where = lambda m: m.energy.edges[3].interaction.bias  # noqa: E731
     far = eqx.tree_at(where, chain(), jnp.full(3, 1e200))
-    run = base(model=far, optimizer=ep.SGD([0.0, 0.0], momentum=0.5))
+    run = diverging(model=far, optimizer=ep.SGD([0.0, 0.0], momentum=0.5))
     assert (run.stopped, run.metrics) == ("nonfinite", [])
     assert bits(run.model) == bits(far)
 
@@ -88,7 +101,7 @@ SWEEPS = ep.BlockCoordinate(max_steps=1)
 
 def hopeless(nudging: ep.AbstractNudging, **options) -> ep.training.Run:
     method, data = ep.EquilibriumProp(nudging, SWEEPS), splits().train
-    return base(method=method, data=data, persistent=False, **options)
+    return diverging(method=method, data=data, persistent=False, **options)
 
 
 @pytest.mark.parametrize("name", BETAS)

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from ._run import Progress, Run
 from ._rundir import RunDirectory
 from ._stopping import EarlyStopping
 from ._trainer import Trainer
+
+
+class DivergenceWarning(RuntimeWarning):
+    """Training stopped: the cost or a parameter became NaN or infinite."""
 
 
 def fit(
@@ -94,6 +99,11 @@ def fit(
     - `ValueError`: arguments that don't fit each other; nothing has been compiled or
         written then.
     - `OSError`: the run can't be written.
+
+    **Warns:**
+
+    - [`eqprop.training.DivergenceWarning`][]: the cost or a parameter became NaN or
+        infinite. The run ends there, with the model of the last epoch before it.
     """
     if isinstance(data, Dataset):
         data = Splits(data, None, None, "data")
@@ -137,7 +147,19 @@ def fit(
     trainer.should_stop = should_stop or (lambda: False)
     if resume is not None:
         trainer.restore()
-    return trainer.run()
+    run = trainer.run()
+    if run.stopped == "nonfinite":
+        done = len(run.metrics)
+        kept = f"is that of epoch {done}" if done else "is the one you gave"
+        warnings.warn(
+            f"Training stopped in epoch {done + 1} of {epochs}: the cost or a "
+            f"parameter became NaN or infinite. `run.model` {kept}. Look for NaN in "
+            "the data; try a smaller learning rate, a smaller |β|, or more steps of "
+            "relaxation.",
+            DivergenceWarning,
+            stacklevel=2,
+        )
+    return run
 
 
 def _described(config: dict[str, Any] | None, *parts: eqx.Module) -> dict[str, Any]:

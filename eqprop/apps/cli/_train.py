@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, TYPE_CHECKING
 
@@ -171,7 +172,7 @@ def _fit(
     *,
     resume: bool,
 ) -> "Run":
-    from ...training import fit, RunDirectory
+    from ...training import DivergenceWarning, fit, RunDirectory
 
     where: dict[str, Any] = {"resume" if resume else "out": folder}
     unwritten = [RunDirectory.open(folder)] if resume else []
@@ -183,7 +184,9 @@ def _fit(
             unwritten.pop().write_config(recipe.table)
         reporter(progress)
 
-    with stop_on_interrupt(reporter.note) as should_stop:
+    # The summary says it, in words of the command line.
+    quiet = warnings.catch_warnings(action="ignore", category=DivergenceWarning)
+    with quiet, stop_on_interrupt(reporter.note) as should_stop:
         return fit(
             model,
             splits,

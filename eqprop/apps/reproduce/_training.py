@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ..._presets import read_preset
 from ...data import Splits
 from ...training import (
     build,
+    DivergenceWarning,
     evaluate,
     fit,
     Progress,
@@ -171,17 +173,20 @@ class Runs:
                 clock.tick()
             self.progress(at)
 
-        return fit(
-            recipe.model(),
-            splits,
-            recipe.method,
-            recipe.optimizer,
-            **recipe.training,
-            **where,
-            config=recipe.table,
-            progress=progress,
-            should_stop=self.should_stop,
-        )
+        # The report says it.
+        quiet = warnings.catch_warnings(action="ignore", category=DivergenceWarning)
+        with quiet:
+            return fit(
+                recipe.model(),
+                splits,
+                recipe.method,
+                recipe.optimizer,
+                **recipe.training,
+                **where,
+                config=recipe.table,
+                progress=progress,
+                should_stop=self.should_stop,
+            )
 
     def _read(self, recipe: Recipe) -> Splits:
         key = json.dumps(recipe.table["data"], sort_keys=True)

@@ -18,7 +18,7 @@ from ...data import Splits
 from ...energies import AbstractCost, HardSigmoid, Model
 from ...learning import Centered, EquilibriumProp
 from ...relaxation import AbstractSolver, BlockCoordinate, Landscape, Tolerance, tune
-from ...training import Adam, EarlyStopping, fit, Run
+from ...training import Adam, DivergenceWarning, EarlyStopping, fit, Run
 from ._checks import (
     check_numbers,
     check_parts,
@@ -245,17 +245,19 @@ class AbstractEquilibriumPropagation(AbstractNestedParameters):
         if held is not None:
             validation = as_dataset(*held, batch_size=batch_size)
         method = EquilibriumProp(parts["nudging"], parts["solver"])
-        run = fit(
-            widened(self.model_),
-            Splits(data, validation, None, "data"),
-            method,
-            Adam(self.learning_rate),
-            epochs=int(epochs),
-            batch_size=batch_size,
-            seed=self._next_seed(),
-            early_stopping=stopping,
-            memory=self._memory,
-        )
+        quiet = warnings.catch_warnings(action="ignore", category=DivergenceWarning)
+        with quiet:
+            run = fit(
+                widened(self.model_),
+                Splits(data, validation, None, "data"),
+                method,
+                Adam(self.learning_rate),
+                epochs=int(epochs),
+                batch_size=batch_size,
+                seed=self._next_seed(),
+                early_stopping=stopping,
+                memory=self._memory,
+            )
         if run.stopped == "nonfinite":
             raise ValueError(
                 f"Training diverged in epoch {len(run.metrics) + 1}: the cost or a "
