@@ -131,7 +131,8 @@ def _require_affine(landscape: Landscape) -> None:
                 f"but in layer {k} of the state it is not: a lateral coupling, or a "
                 "curved activation of the layer itself. Its minimum is not "
                 "`activate(drive)`, and sweeping by it can cycle. Use "
-                "`ep.FixedPoint(damping=0.5)` or `ep.Euler(step_size=0.5)`."
+                "`ep.Nesterov()`, or `ep.FixedPoint(damping=0.5)` where the coupling "
+                "is weak."
             )
     if landscape.beta is None or landscape.affine_nudge:
         return
