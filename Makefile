@@ -66,15 +66,19 @@ clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp older than pyproject.toml, or than the interpreter behind the symlink,
-# installs again. A dangling symlink (Python was removed) counts as missing.
-$(RUN_READY): pyproject.toml $(PY)
+# What the README and the first page of the documentation use: plots and the viewer too.
+RUN_EXTRAS := data,plot,view
+
+# A stamp older than pyproject.toml, than this file's extras, or than the interpreter
+# behind the symlink installs again. A dangling symlink (Python was removed) counts as
+# missing.
+$(RUN_READY): pyproject.toml Makefile $(PY)
 	@echo "Installing eqprop into $(VENV) (once; JAX is about 100 MB) ..."
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(PY) -e ".[data]"; \
+	  uv pip install --quiet --python $(PY) -e ".[$(RUN_EXTRAS)]"; \
 	else \
 	  { $(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip; } && \
-	  $(PY) -m pip install --quiet -e ".[data]"; \
+	  $(PY) -m pip install --quiet -e ".[$(RUN_EXTRAS)]"; \
 	fi
 	@touch $@
 

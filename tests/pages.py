@@ -1,11 +1,14 @@
 """Pages of the documentation, read and run: their Python as one program, their commands
 as far as `--help`."""
 
+import codeop
 import os
 import re
 import shlex
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -32,6 +35,37 @@ def program(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def blocks(text: str) -> list[tuple[int, list[str]]]:
+    """The page's Python blocks, each as the number and the text of its lines."""
+    found: list[tuple[int, list[str]]] = []
+    for number, line in fenced(text, "python"):
+        if not found or number != found[-1][0] + len(found[-1][1]):
+            found.append((number, []))
+        found[-1][1].append(line)
+    return found
+
+
+def refused(first: int, lines: list[str]) -> Iterator[str]:
+    """What a plain Python prompt says to a block that is pasted into it, line by line.
+
+    Such a prompt ends an indented block at the first blank line, and only there.
+    """
+    compiler = codeop.CommandCompiler()
+    waiting: list[str] = []
+    for number, line in enumerate(lines, start=first):
+        waiting.append(line)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                if compiler("\n".join(waiting), symbol="single") is None:
+                    continue
+            except SyntaxError as error:
+                yield f"line {number}: {type(error).__name__}: {error.msg}"
+        waiting = []
+    if waiting:
+        yield f"line {first + len(lines) - 1}: the last statement is not complete"
+
+
 def commands(text: str) -> list[list[str]]:
     """The commands of the page, each as its words."""
     return [
@@ -43,8 +77,12 @@ def commands(text: str) -> list[list[str]]:
 
 def fault(words: list[str]) -> str | None:
     """Why a command of the page can't be what a reader should type, or None."""
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    if words[0] == "source":
+        (environment,) = re.findall(r"^VENV := (\S+)$", makefile, flags=re.MULTILINE)
+        made = f"{environment}/bin/activate"
+        return None if words[1:] == [made] else f"make makes {made}, not {words[1:]}"
     if words[0] == "make":
-        makefile = (REPOSITORY / "Makefile").read_text("utf-8")
         targets = re.findall(r"^([a-z][\w-]*):", makefile, flags=re.MULTILINE)
         unknown = [w for w in words[1:] if "=" not in w and w not in targets]
         return f"make has no target {unknown}" if unknown else None

@@ -31,6 +31,7 @@ def test_a_run_is_checked(run: Path, capsys: pytest.CaptureFixture[str]):
     assert err == ""
     assert found["converged"] == 1
     assert found["problems"] == []
+    assert (found["min_cos"], found["figures"]) == (0.9, [])
     estimators = found["estimators"]
     assert set(estimators) == {
         *("OneSided", "Centered", "RecurrentBackprop", "as trained")
@@ -56,6 +57,7 @@ def test_a_low_cosine_fails_the_check(run: Path, capsys: pytest.CaptureFixture[s
     assert clamped.startswith("Clamped: the cosine to the reference is 0.")
     assert trained.startswith("as trained: the cosine to the reference is 0.")
     assert clamped in err
+    assert found["min_cos"] == 0.99999
 
 
 def test_a_preset_is_checked_and_drawn(
@@ -68,7 +70,8 @@ def test_a_preset_is_checked_and_drawn(
     text = capsys.readouterr().out
     assert "reference     backpropagation through time" in text
     assert "OneSided: error of order β^" in text
-    assert "verdict: passed" in text
+    assert "verdict: passed (asked: every cosine at least 0.9, every phase" in text
+    assert f"written  {figure}, {figure.with_stem('check-updates')}" in text
     assert figure.read_text().count("<path") > 10
     assert figure.with_stem("check-updates").is_file()
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import eqprop
 from eqprop._presets import list_presets
 from eqprop.apps.cli import _doctor, main
+from pages import REPOSITORY
 
 
 HEAVY = ["jax", "jaxlib", "equinox", "optax", "numpy", "safetensors", "optimistix"]
@@ -83,6 +85,32 @@ def test_the_installed_program_exits_with_the_code():
     assert run.stderr.startswith("error: Unknown option: --sed.")
 
 
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["train", "digits", "extra"], "error: `extra` is not expected here. Run"),
+        (["eval", "a", "b", "c"], "error: `b`, `c` are not expected here. Run"),
+    ],
+)
+def test_a_stray_word_is_named(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(argv) == 2
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_an_extra_that_is_missing_is_an_error_and_no_traceback(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(sys.modules, "lineax", None)
+    words = ["--method", "ImplicitDifferentiation", "--method.linear_solver.type"]
+    assert main(["train", "digits", *words, "GMRES", "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: `ep.GMRES` needs the lineax library")
+
+
 def ask(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
     code = main([*argv, "--json"])
     return code, json.loads(capsys.readouterr().out)
@@ -129,7 +157,9 @@ def test_the_doctor_finds_this_installation_healthy(
     assert report["versions"]["eqprop"] == eqprop.__version__
     assert report["presets"] == list_presets()
     assert report["data"]["digits"]
-    extras = {"data", "solvers", "ode", "plot", "view", "notebook"}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    # A card's JAX is told by the devices, and `all` is the others.
+    extras = set(project["project"]["optional-dependencies"]) - {"cuda13", "all"}
     assert set(report["extras"]) == extras
     # The bias of centered nudging falls with β², so at β/5 it is far below.
     assert report["gradient_error"] < 0.01

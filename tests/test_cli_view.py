@@ -6,6 +6,7 @@ import json
 import re
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -35,6 +36,19 @@ def test_what_cannot_be_shown_is_told(
     with jax.enable_x64(False):
         assert main(["view", *argv, "--no-browser"]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "websockets"])
+def test_without_what_serves_pages_nothing_is_compiled(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with jax.enable_x64(False):
+        assert main(["view", "--no-browser"]) == 2
+    assert capsys.readouterr().err == (
+        "error: The viewer needs starlette, uvicorn and websockets: "
+        '`pip install "eqprop[view]"`.\n'
+    )
 
 
 def test_a_run_of_ones_own_energy_says_how_to_watch_it(

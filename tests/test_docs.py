@@ -11,7 +11,7 @@ import yaml
 import eqprop
 from eqprop.relaxation import RESULTS
 from eqprop.relaxation._equilibrium import _SEVERITY
-from pages import commands, fault, fenced, REPOSITORY, run_python
+from pages import blocks, commands, fault, fenced, refused, REPOSITORY, run_python
 from scripts import tool
 
 
@@ -117,6 +117,13 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path):
     printed = run_python(page, tmp_path)
     if page.stem == "scikit-learn":
         assert float(printed.splitlines()[0]) >= 0.97
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/own-energy.md"])
+def test_the_first_pages_can_be_pasted_into_a_prompt(page: str):
+    found = blocks((REPOSITORY / page).read_text("utf-8"))
+    assert len(found) > 2
+    assert [text for block in found for text in refused(*block)] == []
 
 
 def test_the_commands_of_the_pages_exist():

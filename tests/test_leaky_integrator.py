@@ -197,5 +197,5 @@ def test_what_cannot_work_is_refused():
 def test_without_diffrax_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "eqprop.relaxation._diffrax")
     monkeypatch.setitem(sys.modules, "diffrax", None)
-    with pytest.raises(ImportError, match=r"pip install eqprop\[ode\]"):
+    with pytest.raises(ImportError, match=r'pip install "eqprop\[ode\]"'):
         importlib.import_module("eqprop.relaxation._diffrax")

@@ -1,5 +1,8 @@
 """What the `repr` of solvers, nudgings, estimators and optimizers shows."""
 
+import dataclasses
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -41,3 +44,30 @@ def test_traced_numbers_are_shown_as_what_they_are():
     jax.vmap(lambda beta: shown.append(repr(ep.Centered(beta))))(jnp.ones(3))
     assert shown[0].startswith("Centered(beta=weak_f")
     assert shown[1].startswith("Centered(beta=f")
+
+
+def test_a_run_is_shown_in_a_line():
+    run = ep.training.Run(
+        model=ep.Model(
+            ep.nets.mlp([4, 3, 2], key=jax.random.key(0)), ep.SquaredError()
+        ),
+        metrics=[
+            {"epoch": 0, "train_error": 50.0, "validation_error": 60.0},
+            {"epoch": 1, "train_error": 12.3456, "validation_error": 20.0},
+        ],
+        path=Path("runs") / "mine",
+        best_epoch=1,
+        stopped="early",
+        seconds=1.0,
+        compile_seconds=2.0,
+    )
+    path = str(Path("runs") / "mine")
+    assert repr(run) == (
+        f"Run(path={path!r}, epochs=2, stopped='early', train_error=12.35, "
+        "validation_error=20.00)"
+    )
+    # Nothing finished, nothing kept; and a cost that counts no errors.
+    empty = dataclasses.replace(run, metrics=[], path=None, stopped="interrupted")
+    assert repr(empty) == "Run(path=None, epochs=0, stopped='interrupted')"
+    costs = dataclasses.replace(empty, metrics=[{"train_error": None}])
+    assert repr(costs) == "Run(path=None, epochs=1, stopped='interrupted')"

@@ -124,4 +124,4 @@ def test_scikit_learn_is_imported_when_it_is_needed():
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert "need scikit-learn: `pip install eqprop[sklearn]`" in run.stdout
+    assert 'need scikit-learn: `pip install "eqprop[sklearn]"`' in run.stdout

@@ -20,7 +20,7 @@ try:
     import diffrax
 except ImportError as error:
     raise ImportError(
-        "`ep.LeakyIntegrator` needs the diffrax library: `pip install eqprop[ode]`."
+        '`ep.LeakyIntegrator` needs the diffrax library: `pip install "eqprop[ode]"`.'
     ) from error
 
 

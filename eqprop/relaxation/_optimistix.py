@@ -17,7 +17,7 @@ try:
     import optimistix as optx
 except ImportError as error:
     raise ImportError(
-        "`ep.Optimistix` needs the optimistix library: `pip install eqprop[solvers]`."
+        '`ep.Optimistix` needs the optimistix library: `pip install "eqprop[solvers]"`.'
     ) from error
 
 

@@ -56,3 +56,19 @@ class Run:
     seconds: float
     compile_seconds: float
     memory: PyTree[Array] = None
+
+    def __repr__(self) -> str:
+        # The fields in full are thousands of characters: every weight's shape, and
+        # every metric of every epoch.
+        shown = {
+            "path": None if self.path is None else str(self.path),
+            "epochs": len(self.metrics),
+            "stopped": self.stopped,
+        }
+        last = self.metrics[-1] if self.metrics else {}
+        errors = ("train_error", "validation_error")
+        parts = [f"{name}={value!r}" for name, value in shown.items()]
+        parts += [
+            f"{name}={last[name]:.2f}" for name in errors if last.get(name) is not None
+        ]
+        return f"Run({', '.join(parts)})"

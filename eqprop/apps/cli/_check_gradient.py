@@ -52,14 +52,17 @@ def check_gradient(
     examples
         How many examples.
     min_cos
-        The check fails (exit 1) if a gradient's cosine to the reference is lower.
+        The check fails (exit 1) if a gradient's cosine to the reference is lower. Its
+        length is not judged. Phases that don't settle, and free states that are no
+        minima, fail it too.
     checkpoint
         Of a run: the last, or the one of least validation error.
     data_dir
         The folder that the data set is in.
     plot
-        A file for the figure, .png or .svg: bias against β, and the second phase beside
-        backpropagation through time.
+        A file for the figure, .png or .svg, of bias against β. The second phase beside
+        backpropagation through time goes into another: check.png and
+        check-updates.png.
     json
         Print one JSON object on the standard output.
     debug
@@ -86,16 +89,22 @@ def check_gradient(
     with jax.enable_x64(True):
         report = examine(model, method, x, y, estimators, values, reference)
         problems = report.check.problems(min_cos)
-        if plot is not None:
-            report.save_plot(plot)
+        figures = [] if plot is None else [str(f) for f in report.save_plot(plot)]
     if json:
-        print_json(report.table() | {"target": target, "problems": problems})
+        more = {"target": target, "min_cos": min_cos, "figures": figures}
+        print_json(report.table() | more | {"problems": problems})
     else:
         print_rows([("checked", f"{target}, {len(x)} examples"), *report.rows()])
         print()
         for line in report.lines():
             print(line)
-        print(f"\nverdict: {'failed' if problems else 'passed'}")
+        print()
+        if figures:
+            print_rows([("written", ", ".join(figures))])
+        print(
+            f"verdict: {'failed' if problems else 'passed'} (asked: every cosine at "
+            f"least {min_cos:g}, every phase settled, every free state a minimum)"
+        )
     for problem in problems:
         warn(f"check failed: {problem}.")
     return 1 if problems else 0

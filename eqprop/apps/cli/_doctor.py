@@ -14,6 +14,7 @@ _EXTRAS = {
     "solvers": ("optimistix", "lineax"),
     "ode": ("diffrax",),
     "plot": ("matplotlib",),
+    "sklearn": ("sklearn",),
     "view": ("starlette", "uvicorn", "websockets"),
     "notebook": ("anywidget",),
 }

@@ -128,8 +128,9 @@ class Report:
             found["descending_updates_sign_error"] = self.updates.sign_error
         return found
 
-    def save_plot(self, file: Path) -> None:
-        """Writes the figures: bias, and beside it as FILE-updates the time course."""
+    def save_plot(self, file: Path) -> list[Path]:
+        """Writes the figures: bias, and beside it as FILE-updates the time course. The
+        files that it wrote."""
         from ..plots import plot_bias, plot_descending_updates
 
         swept = {
@@ -138,9 +139,11 @@ class Report:
             if not math.isnan(bias.betas[0])
         }
         plot_bias(swept).savefig(file)
-        if self.updates is not None:
-            beside = file.with_stem(f"{file.stem}-updates")
-            plot_descending_updates(self.updates).savefig(beside)
+        if self.updates is None:
+            return [file]
+        beside = file.with_stem(f"{file.stem}-updates")
+        plot_descending_updates(self.updates).savefig(beside)
+        return [file, beside]
 
 
 def examine(

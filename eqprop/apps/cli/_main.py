@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from ... import __version__
 from ._bench import bench
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         return _refuse(error, argv)
-    except TypeError as error:
+    except (TypeError, ImportError) as error:
+        # An extra that isn't installed is the user's to install.
         if not _raised_on_purpose(error):
             raise
         return _refuse(error, argv)
@@ -100,13 +101,18 @@ def _refuse(error: Exception, argv: Sequence[str], hint: str = "") -> int:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        # Its own text shows a list and doesn't say what is wrong.
+        words = [f"`{token}`" for token in error.unused_tokens or ()]
+        one = len(words) == 1
+        return f"{', '.join(words)} {'is' if one else 'are'} not expected here."
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename is not None else ""
         return f"{error.strerror}{where}"
     return str(error)
 
 
-def _raised_on_purpose(error: TypeError) -> bool:
+def _raised_on_purpose(error: Exception) -> bool:
     """Whether a statement of this package raised it, and not a bug in one."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     package = Path(__file__).resolve().parents[2]

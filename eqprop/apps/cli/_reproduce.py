@@ -193,7 +193,9 @@ def _write(
         plot_reproduction(result).savefig(folder / "figure.png")
     except ImportError:
         figure = None
-        warn("note: there is no figure without matplotlib: `pip install eqprop[plot]`.")
+        warn(
+            'note: there is no figure without matplotlib: `pip install "eqprop[plot]"`.'
+        )
     (folder / "report.md").write_text(
         report_markdown(experiment, result, figure), "utf-8"
     )

@@ -54,7 +54,7 @@ def view_run(
     """
     import dataclasses
 
-    from ..viewer import bundled, export as write, of_run, View
+    from ..viewer import bundled, export as write, of_run, require_server, View
 
     if not 0 <= port <= 65535:
         raise ValueError(f"`--port` is {port}, but must be from 0 to 65535.")
@@ -62,6 +62,8 @@ def view_run(
         raise ValueError(
             f"There is no folder {export.absolute().parent} for the page of `--export`."
         )
+    if export is None:
+        require_server()
     keep_compiled()
     if run is None:
         if checkpoint != "last":

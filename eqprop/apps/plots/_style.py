@@ -31,7 +31,7 @@ def require_figure_file(file: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
-            "Plots need matplotlib: `pip install eqprop[plot]`."
+            'Plots need matplotlib: `pip install "eqprop[plot]"`.'
         ) from error
     kinds = Figure().canvas.get_supported_filetypes()
     if file.suffix[1:].lower() not in kinds:

@@ -4,7 +4,7 @@ try:
     import sklearn  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "The estimators need scikit-learn: `pip install eqprop[sklearn]`."
+        'The estimators need scikit-learn: `pip install "eqprop[sklearn]"`.'
     ) from error
 
 from ._classifier import (

@@ -3,4 +3,4 @@
 from ._export import export as export
 from ._frame import decode as decode, encode as encode
 from ._subject import bundled as bundled, of_run as of_run, Subject as Subject
-from ._view import View as View, view as view
+from ._view import require_server as require_server, View as View, view as view

@@ -34,15 +34,11 @@ class View:
     """
 
     def __init__(self, subject: Subject, port: int = 0):
-        try:
-            import uvicorn
+        require_server()
+        import uvicorn
 
-            from ._server import Server
-        except ImportError as error:
-            raise ImportError(
-                "The viewer needs starlette, uvicorn and websockets: "
-                "`pip install eqprop[view]`."
-            ) from error
+        from ._server import Server
+
         self._socket = _listen(port)
         warm_up(subject)
         self._server = Server(subject, self._socket.getsockname()[1])
@@ -128,6 +124,24 @@ def view(
     if open:
         shown.open()
     return shown
+
+
+def require_server() -> None:
+    """Raises, before anything is compiled, unless pages can be served.
+
+    **Raises:**
+
+    - `ImportError`: what serves pages isn't installed.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "The viewer needs starlette, uvicorn and websockets: "
+            '`pip install "eqprop[view]"`.'
+        ) from error
 
 
 def warm_up(subject: Subject) -> None:

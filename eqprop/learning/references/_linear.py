@@ -151,7 +151,7 @@ def _lineax(owner: str) -> Any:
         import lineax
     except ImportError as error:
         raise ImportError(
-            f"`ep.{owner}` needs the lineax library: `pip install eqprop[solvers]`. "
+            f'`ep.{owner}` needs the lineax library: `pip install "eqprop[solvers]"`. '
             "For nets of up to some hundred units `ep.DenseLU()` does without."
         ) from error
     return lineax
