@@ -23,6 +23,7 @@ from ._init import (
     FanInUniform as FanInUniform,
     GlorotUniform as GlorotUniform,
 )
+from ._kinds import require_kind as require_kind
 from ._model import Model as Model
 from ._network import Network as Network
 from ._unit import (

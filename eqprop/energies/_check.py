@@ -1,4 +1,5 @@
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,11 @@ from jaxtyping import PyTree
 from ._energy import AbstractEnergy
 from ._function import FunctionEnergy
 from ._unit import units_of_leaves
+
+
+# What JAX and NumPy raise about shapes, and the words that tell it from other errors.
+_SHAPE_ERRORS = (TypeError, ValueError, IndexError)
+_OF_SHAPES = r"(?i)shape|dimension|ndim|rank|\baxis|\baxes|indices"
 
 
 def name_of(energy: AbstractEnergy) -> str:
@@ -36,7 +42,8 @@ def check_energy(energy: AbstractEnergy, x: PyTree) -> None:
             raise
         raise ValueError(
             f"`init` of the energy function {name} failed on one x of shapes "
-            f"{_shapes(one)}: {error}. It is given one example, without a batch axis."
+            f"{_shapes(one)}: {type(error).__name__}: {error}. It is given one "
+            "example, without a batch axis."
         ) from error
     if any(not jnp.issubdtype(s.dtype, jnp.inexact) for s in jax.tree.leaves(state)):
         raise ValueError(
@@ -53,11 +60,12 @@ def check_energy(energy: AbstractEnergy, x: PyTree) -> None:
         value = jax.eval_shape(energy.interaction, state, one)
     except Exception as error:
         if not isinstance(energy, FunctionEnergy):
+            _require_batched(energy, x, one, error)
             raise
         raise ValueError(
             f"The energy function {name} failed on one example, that is on a state "
-            f"of shapes {_shapes(state)} and x of shapes {_shapes(one)}: {error}. "
-            "Energies are written for one example, without a batch axis."
+            f"of shapes {_shapes(state)} and x of shapes {_shapes(one)}: "
+            f"{_told(error, energy.params)}"
         ) from error
     shape = getattr(value, "shape", None)
     if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
@@ -68,6 +76,31 @@ def check_energy(energy: AbstractEnergy, x: PyTree) -> None:
             f"x of shapes {_shapes(one)}. Sum over the units, as in `jnp.sum(...)`; "
             "the library adds the batch axis itself."
         )
+
+
+def _told(error: Exception, params: PyTree) -> str:
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, KeyError) and isinstance(params, dict):
+        return f"{what}. `params` has the keys {', '.join(map(repr, params))}."
+    if isinstance(error, _SHAPE_ERRORS) and re.search(_OF_SHAPES, str(error)):
+        return f"{what}. Energies are written for one example, without a batch axis."
+    return f"{what}."
+
+
+def _require_batched(
+    energy: AbstractEnergy, x: PyTree, one: PyTree, error: Exception
+) -> None:
+    """Raises a `ValueError` if the energy failed since x is a single example."""
+    whole = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)
+    try:
+        jax.eval_shape(energy.interaction, jax.eval_shape(energy.init, whole), whole)
+    except Exception:
+        return
+    raise ValueError(
+        f"`x` has shape {_shapes(one)} for one example, since its first axis counts "
+        f"the examples: an x of shape {_shapes(x)} is itself one example, without a "
+        "batch axis. `x` must be [batch, *input shape]; for one example pass `x[None]`."
+    ) from error
 
 
 def _shapes(tree: PyTree) -> str:

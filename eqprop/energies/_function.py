@@ -2,10 +2,14 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree, Scalar
 
 from ._energy import AbstractEnergy
-from ._unit import AbstractUnit, Unconstrained
+from ._kinds import require_kind
+from ._unit import AbstractUnit, is_unit, Unconstrained
 
 
 class FunctionEnergy(AbstractEnergy):
@@ -30,8 +34,10 @@ class FunctionEnergy(AbstractEnergy):
 
     **Raises:**
 
-    - `ValueError`: when a landscape is made from it and `fn` doesn't return a real
-        floating-point scalar for one example.
+    - `TypeError`: `fn`, `init` or `output` is no function, or `units` holds no units.
+    - `ValueError`: `params` holds integers, which can't be learned; or, when a
+        landscape is made from it, `fn` doesn't return a real floating-point scalar for
+        one example.
     """
 
     fn: Callable[..., Scalar]
@@ -54,6 +60,21 @@ class FunctionEnergy(AbstractEnergy):
         self.initializer = init
         self.reader = output
         self.units = units
+        self._check()
+
+    def _check(self) -> None:
+        functions = (
+            ("fn", self.fn, "fn(params, state, x)"),
+            ("init", self.initializer, "init(x)"),
+            ("output", self.reader, "output(state)"),
+        )
+        for name, value, called in functions:
+            fix = f"Pass a function: it is called as `{called}`."
+            require_kind(name, value, Callable, fix, owner="FunctionEnergy")
+        for unit in jax.tree.leaves(self.units, is_leaf=is_unit):
+            fix = "Pass a unit, such as `ep.Tanh()`, or a prefix of the state of them."
+            require_kind("units", unit, AbstractUnit, fix, owner="FunctionEnergy")
+        _require_learnable(self.params)
 
     def interaction(self, state, x):
         if self.params is None:
@@ -65,3 +86,16 @@ class FunctionEnergy(AbstractEnergy):
 
     def output(self, state):
         return self.reader(state)
+
+
+def _require_learnable(params: PyTree[Any]) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = isinstance(leaf, jax.Array | np.ndarray)
+        if array and jnp.issubdtype(leaf.dtype, jnp.integer):
+            where = f"params{jax.tree_util.keystr(path)}"
+            raise ValueError(
+                f"`{where}` of `FunctionEnergy` has dtype {leaf.dtype}, but only "
+                "floating-point numbers can be learned. Convert it, as in "
+                f"`jnp.asarray({where}, jnp.float32)`; numbers that aren't parameters, "
+                "such as indices, belong into `fn`."
+            )

@@ -2,6 +2,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..energies import require_kind
 from ..relaxation import (
     AbstractSolver,
     BlockCoordinate,
@@ -38,6 +39,32 @@ class EquilibriumProp(AbstractEstimator):
     nudging: AbstractNudging
     solver: AbstractSolver = eqx.field(default_factory=BlockCoordinate)
     nudged_solver: AbstractSolver | None = None
+
+    def __check_init__(self):
+        order = "`ep.EquilibriumProp(ep.Centered(0.2), ep.BlockCoordinate())`"
+        first = {AbstractSolver: f"The nudging comes before the solver: {order}."}
+        second = {AbstractNudging: first[AbstractSolver]}
+        solver = "Pass a solver, such as `ep.BlockCoordinate()`"
+        for name, value, kind, fix, instead in (
+            (
+                "nudging",
+                self.nudging,
+                AbstractNudging,
+                "Pass `ep.Centered(0.2)`.",
+                first,
+            ),
+            ("solver", self.solver, AbstractSolver, f"{solver}.", second),
+            (
+                "nudged_solver",
+                self.nudged_solver,
+                AbstractSolver | None,
+                f"{solver}, or `None` to use that of the free phase.",
+                second,
+            ),
+        ):
+            require_kind(
+                name, value, kind, fix, owner="EquilibriumProp", instead=instead
+            )
 
     def free_solver(self):
         return self.solver

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree, Scalar
 
-from ..energies import AbstractEnergy, Model
+from ..energies import AbstractEnergy, Model, require_kind
 from ..relaxation import as_complex, as_real, as_scalar, grouped, Landscape, problem
 
 
@@ -46,6 +46,7 @@ def contrast(
         becomes $\\sum_b v_b F_b / \\sum_b v_b$. Padding has weight 0.
     - `model`, `x`: parameters and inputs to evaluate at, in place of the phases' own.
     """
+    _require_phases(phases)
     landscapes = _evaluated_at(model, x, [phase.landscape for phase in phases])
     total = jnp.zeros(())
     for group in grouped([problem(scape) for scape in landscapes]):
@@ -68,9 +69,19 @@ def contrast_grad(
 
     **Arguments:** as for [`eqprop.contrast`][].
     """
+    _require_phases(phases)
     # The parameters are real numbers also where a complex landscape holds them.
     model = as_real(phases[0].landscape.model)
     return eqx.filter_grad(lambda m: contrast(phases, weight=weight, model=m))(model)
+
+
+def _require_phases(phases: Sequence[Phase]) -> None:
+    fix = (
+        "Pass `[ep.Phase(up, s_up, 0.5 / beta), ep.Phase(down, s_down, -0.5 / beta)]`."
+    )
+    require_kind("phases", phases, Sequence, fix)
+    if len(phases) == 0:
+        raise ValueError(f"`phases` is empty: there is nothing to contrast. {fix}")
 
 
 def _evaluated_at(model, x, landscapes: Sequence[Landscape]) -> list[Landscape]:

@@ -7,6 +7,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree, Scalar
 
+from ..energies import require_kind
 from ._equilibrium import classify, Equilibrium, require_settled, RESULTS
 from ._landscape import Landscape
 from ._relax import starting_state
@@ -75,6 +76,8 @@ class LeakyIntegrator(eqx.Module):
         require(owner, "atol", self.atol, above=0, fix=fix)
         fix = "The default is 1000 time constants."
         require(owner, "max_time", self.max_time, above=0, fix=fix)
+        fix = "Pass `stop=ep.Tolerance(atol=1e-5)`, or `None` to go on to `max_time`."
+        require_kind("stop", self.stop, Tolerance | None, fix, owner=owner)
         require_steps(owner, self.max_steps)
         require(owner, "certify", self.certify, above=0, fix="The default is 1e-3.")
         if not isinstance(self.solver, diffrax.AbstractSolver):

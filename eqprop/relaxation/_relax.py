@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 import equinox as eqx
@@ -6,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
+from ..energies import require_kind
 from ._coarse import stages
 from ._continuation import as_complex
 from ._equilibrium import classify, Equilibrium, require_settled
@@ -57,10 +59,25 @@ def relax(
         a solver's tolerance and `certify`. (Inside a `jit`, Equinox's run-time error.)
     - `ValueError`: the solver can't work on this landscape, or `state0` doesn't fit.
     """
+    _require_kinds(landscape, solver, observe)
     equilibrium = _relax(landscape, solver, state0, key, observe)
     if throw:
         return require_settled(equilibrium, equilibrium)
     return equilibrium
+
+
+def _require_kinds(landscape: Any, solver: Any, observe: Any) -> None:
+    for name, value, kind, fix in (
+        ("landscape", landscape, Landscape, "Pass `ep.Landscape(model, x)`."),
+        ("solver", solver, AbstractSolver, "Pass one such as `ep.BlockCoordinate()`."),
+        (
+            "observe",
+            observe,
+            (Callable, NoneType),
+            "Pass `lambda landscape, state: ...`.",
+        ),
+    ):
+        require_kind(name, value, kind, fix, owner="relax")
 
 
 @eqx.filter_jit

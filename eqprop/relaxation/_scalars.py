@@ -6,6 +6,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
+from ._decimal import shortest
+
 
 def as_scalar(value: Any) -> Any:
     """A number as an array leaf, so that changing it never recompiles.
@@ -71,8 +73,15 @@ def require(
         raise ValueError(
             f"`{name}` of `{owner}` must be a finite number"
             + (" " + " and ".join(bounds) if bounds else "")
-            + f", but is {numbers}. {fix}"
+            + f", but is {_shown(numbers)}. {fix}"
         )
+
+
+def _shown(numbers: np.ndarray) -> Any:
+    """Without the digits that held in 32 bits a decimal has past its own."""
+    if np.iscomplexobj(numbers):
+        return numbers
+    return shortest(numbers) if numbers.ndim == 0 else [shortest(n) for n in numbers]
 
 
 def require_steps(owner: str, max_steps: Any) -> None:

@@ -5,6 +5,7 @@ import equinox as eqx
 from equinox import AbstractVar
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
+from ..energies import require_kind
 from ._landscape import Landscape
 from ._scalars import as_scalar, require
 from ._shown import show_numbers
@@ -49,6 +50,11 @@ class AbstractSolver(eqx.Module):
     max_steps: AbstractVar[int]
     stop: AbstractVar[Tolerance | None]
     certify: AbstractVar[Scalar]
+
+    def __check_init__(self):
+        fix = "Pass `stop=ep.Tolerance(atol=1e-5)`, or `None` to take all steps."
+        owner = type(self).__name__
+        require_kind("stop", self.stop, Tolerance | None, fix, owner=owner)
 
     @abc.abstractmethod
     def init(

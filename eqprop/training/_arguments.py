@@ -1,5 +1,7 @@
 """What `fit` refuses before anything is compiled or written."""
 
+from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 import equinox as eqx
@@ -8,35 +10,64 @@ import numpy as np
 from jaxtyping import Array
 
 from ..data import AbstractAugmentation, AbstractOrder, Splits
-from ..energies import Model
+from ..energies import Model, require_kind
 from ..learning import AbstractEstimator
-from ._evaluate import check_data
+from ._config import build_part, to_table
+from ._evaluate import check_data, check_model
 from ._examples import Examples
 from ._optimizers import AbstractOptimizer
+from ._rundir import RunDirectory
 from ._stopping import EarlyStopping
 
 
 def check_types(
-    model: Any, data: Any, method: Any, optimizer: Any, order: Any, augmentation: Any
+    model: Any,
+    data: Any,
+    method: Any,
+    optimizer: Any,
+    order: Any,
+    augmentation: Any,
+    progress: Any,
+    should_stop: Any,
 ) -> None:
+    """Raises a `TypeError` unless the arguments of `fit` are of their kinds."""
+    check_model(model, None)
     for name, value, kind, fix in (
-        ("model", model, Model, "Pass `ep.Model(energy, cost)`."),
         ("data", data, Splits, "Pass `ep.data.digits()` or `ep.data.dataset(x, y)`."),
         ("method", method, AbstractEstimator, "Pass an `ep.EquilibriumProp(...)`."),
         ("optimizer", optimizer, AbstractOptimizer, "Pass `ep.Adam(1e-3)`."),
         ("order", order, AbstractOrder, "Pass `ep.data.Shuffled()`."),
+        (
+            "augmentation",
+            augmentation,
+            AbstractAugmentation | None,
+            "Pass an `ep.data.Shift(1)`, or `None`.",
+        ),
+        (
+            "progress",
+            progress,
+            (Callable, NoneType),
+            "Pass a function that is called with each report: `progress=print`.",
+        ),
+        (
+            "should_stop",
+            should_stop,
+            (Callable, NoneType),
+            "Pass a function without arguments: `should_stop=lambda: False`.",
+        ),
     ):
-        if not isinstance(value, kind):
-            raise TypeError(f"`{name}` is a {type(value).__name__}. {fix}")
-    if not isinstance(augmentation, AbstractAugmentation | None):
-        raise TypeError(
-            f"`augmentation` is a {type(augmentation).__name__}. Pass an "
-            "`ep.data.Shift(1)`, or `None`."
-        )
+        require_kind(name, value, kind, fix)
 
 
-def check_numbers(size: int, epochs: Any, batch_size: Any, seed: Any) -> None:
-    """Raises a `ValueError` unless the numbers suit `size` training examples."""
+def check_numbers(
+    size: int, epochs: Any, batch_size: Any, seed: Any, *, usual_batch: int
+) -> None:
+    """Raises a `ValueError` unless the numbers suit `size` training examples.
+
+    **Arguments:**
+
+    - `usual_batch`: the batch size that nobody may have asked for, the default.
+    """
     if size == 0:
         raise ValueError("`data` is empty: it holds no training examples.")
     for name, value, low, high in (
@@ -50,9 +81,11 @@ def check_numbers(size: int, epochs: Any, batch_size: Any, seed: Any) -> None:
             why = (
                 f" (there are {size} training examples)" if name == "batch_size" else ""
             )
-            raise ValueError(
-                f"`{name}` must be an integer {top}{why}, but is {value!r}."
-            )
+            what = f"{value!r}"
+            if name == "batch_size" and whole and value > size:
+                usual = ", the default" if value == usual_batch else ""
+                what += f"{usual}. Pass `batch_size={size}`"
+            raise ValueError(f"`{name}` must be an integer {top}{why}, but is {what}.")
 
 
 # Never run. Under `jit` a second training of the same kind finds the trace.
@@ -112,6 +145,26 @@ def check_memory(memory: Any, optimizer: AbstractOptimizer, model: Model) -> Non
             f"{jax.tree.leaves(given)}, but there should be "
             f"{jax.tree.leaves(wanted)}. Pass `memory=run.memory` of a run with the "
             "same optimizer and the same layers."
+        )
+
+
+def check_same_optimizer(directory: RunDirectory, optimizer: AbstractOptimizer) -> None:
+    """Raises a `ValueError` if the run in a directory was told to be trained by another
+    optimizer. What no file can hold, such as one of optax, is let through."""
+    table = directory.read_config().get("optimizer")
+    if not isinstance(table, dict):
+        return
+    try:
+        given = to_table(optimizer)
+        # Made and written again, its numbers are rounded as those of the other.
+        kept = build_part(AbstractOptimizer, table, "optimizer")
+    except (TypeError, ValueError):
+        return
+    if given != to_table(kept):
+        raise ValueError(
+            f"`resume`: the run in {directory.path} has optimizer = {kept}, but "
+            f"{optimizer} was given. Pass what it was trained with, or start a new run "
+            "with `out=`."
         )
 
 

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..data import Dataset, in_batches
-from ..energies import Model
+from ..data import Dataset, in_batches, Splits
+from ..energies import Model, require_kind
+from ..learning import AbstractEstimator
 from ..relaxation import AbstractSolver, Landscape, tune
 from ._loop import evaluate_batches
 from ._metrics import empty_sums, summarize
+from ._run import Run
 
 
 # Results don't depend on it: every example settles by itself.
@@ -33,10 +35,24 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
 
     **Raises:**
 
+    - `TypeError`: an argument of another kind.
     - `ValueError`: the data don't fit the model.
     """
+    check_model(model, "evaluate")
+    fix = "Pass an `ep.data.dataset(x, y)`."
+    parts = {Splits: "Pass one of its parts: `data.test`."}
+    require_kind("data", data, Dataset, fix, owner="evaluate", instead=parts)
+    fix = "Pass one such as `ep.BlockCoordinate()`."
+    own = {AbstractEstimator: "Pass how it settles: `method.free_solver()`."}
+    require_kind("solver", solver, AbstractSolver, fix, owner="evaluate", instead=own)
     check_data(model, data, "data")
     return Evaluation(model, data).run(model, solver)
+
+
+def check_model(model: Any, owner: str | None) -> None:
+    """Raises a `TypeError` unless it is a model."""
+    fix, instead = "Pass `ep.Model(energy, cost)`.", {Run: "Pass its `run.model`."}
+    require_kind("model", model, Model, fix, owner=owner, instead=instead)
 
 
 def check_data(model: Model, data: Dataset, name: str) -> None:

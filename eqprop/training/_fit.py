@@ -1,4 +1,5 @@
 import contextlib
+import inspect
 import os
 import warnings
 from collections.abc import Callable
@@ -109,8 +110,11 @@ def fit(
         data = Splits(data, None, None, "data")
     if isinstance(optimizer, optax.GradientTransformation):
         optimizer = Optax(optimizer)
-    check_types(model, data, method, optimizer, order, augmentation)
-    check_numbers(len(data.train), epochs, batch_size, seed)
+    check_types(
+        model, data, method, optimizer, order, augmentation, progress, should_stop
+    )
+    usual = inspect.signature(fit).parameters["batch_size"].default
+    check_numbers(len(data.train), epochs, batch_size, seed, usual_batch=usual)
     check_weight(data)
     check_together(model, data, method, optimizer, order, epochs, augmentation)
     check_stopping(early_stopping, data)

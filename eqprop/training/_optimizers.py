@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree, Scalar
 
-from ..energies import Hopfield, INPUT, Model, Network
+from ..energies import Hopfield, INPUT, Model, Network, require_kind
 from ..relaxation import as_scalar, require, show_numbers
 from ._schedules import AbstractSchedule, Constant
 
@@ -66,6 +66,7 @@ class SGD(AbstractOptimizer):
 
     def __check_init__(self):
         _require_rates("SGD", self.learning_rate)
+        _require_schedule("SGD", self.schedule)
         fix = "0 keeps none, 0.9 is common."
         require("SGD", "momentum", self.momentum, at_least=0, below=1, fix=fix)
 
@@ -104,6 +105,7 @@ class Adam(AbstractOptimizer):
 
     def __check_init__(self):
         _require_rates("Adam", self.learning_rate)
+        _require_schedule("Adam", self.schedule)
         fix = "The defaults are 0.9 and 0.999."
         require("Adam", "b1", self.b1, at_least=0, below=1, fix=fix)
         require("Adam", "b2", self.b2, at_least=0, below=1, fix=fix)
@@ -191,3 +193,11 @@ def _descend(
 def _require_rates(owner: str, rates: Array) -> None:
     fix = "Try 1e-3."
     require(owner, "learning_rate", rates, at_least=0, vector=True, fix=fix)
+
+
+def _require_schedule(owner: str, schedule: Any) -> None:
+    fix = (
+        "Pass `ep.Cosine()` or `ep.Exponential(0.99)`; a factor that never changes "
+        "belongs into `learning_rate`."
+    )
+    require_kind("schedule", schedule, AbstractSchedule, fix, owner=owner)

@@ -57,7 +57,7 @@ class RunDirectory:
         - `OSError`: it can't be written.
         """
         path = Path(path)
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        if occupied(path):
             raise _occupied(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class RunDirectory:
             raise OSError(
                 error.errno,
                 f"Could not make the run directory {path}: {error.strerror}. Choose "
-                "a folder that can be written: `--out DIR`.",
+                "a folder that can be written.",
             ) from error
         return cls(path)
 
@@ -240,9 +240,14 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
 
+def occupied(path: Path) -> bool:
+    """Whether a new run can't be made here, since something else is."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
 def _occupied(path: Path) -> ValueError:
     return ValueError(
-        f"`--out` is {path}, which exists and is not an empty folder, and nothing is "
-        f"overwritten. Choose another `--out`, or continue that run with `--resume "
-        f"{path}`."
+        f"`out` is {path}, which exists and is not an empty folder, and nothing is "
+        "overwritten. Choose another `out`, or continue that run with "
+        f"`resume={os.fspath(path)!r}`."
     )

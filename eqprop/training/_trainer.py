@@ -14,6 +14,7 @@ from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
 from ..relaxation import estimate_factors, fill_in, no_factors
+from ._arguments import check_same_optimizer
 from ._checkpoint import read_manifest
 from ._evaluate import Evaluation, first_examples, resting_states
 from ._examples import Examples
@@ -257,6 +258,7 @@ class Trainer:
                     "with, or start a new run with `out=`."
                 )
         parts, _ = self.directory.load("last", self._parts())
+        check_same_optimizer(self.directory, self.optimizer)
         states = parts.get("states", {"train": None, "validation": None})
         fresh = self.state
         self.state = Progressing(

@@ -107,6 +107,8 @@ def train(
     else:
         table = configure(preset, config, flags)
     recipe = build(with_folder(table, data_dir))
+    if out is not None:
+        _require_free(out)
     splits, model = recipe.data(), recipe.model()
     # All else is refused by `fit`, before it compiles or writes; it never sees these.
     if splits.test is not None:
@@ -147,6 +149,18 @@ def _require_alone(*, flags: dict[str, Any], **options: Any) -> None:
             f"`--resume` goes on with the run's own recipe, but {', '.join(given)} "
             "came too. Only `--epochs`, `--data-dir` and `--json` can be given with "
             "it; for another recipe start a new run."
+        )
+
+
+def _require_free(out: Path) -> None:
+    from ...training._rundir import occupied
+
+    # `fit` refuses it too, in the words of Python.
+    if occupied(out):
+        raise ValueError(
+            f"`--out` is {out}, which exists and is not an empty folder, and nothing "
+            "is overwritten. Choose another `--out`, or continue that run with "
+            f"`--resume {out}`."
         )
 
 

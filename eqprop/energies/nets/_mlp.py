@@ -2,11 +2,13 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .._graph import Edge, INPUT, Layer
 from .._hopfield import Hopfield
 from .._init import AbstractInitializer, FanInUniform
+from .._kinds import require_kind
 from .._network import Network
 from .._unit import AbstractUnit, HardSigmoid, Linear
 from ..interactions import Bias, Dense
@@ -88,6 +90,9 @@ def _chain_edges(
     init: AbstractInitializer,
     key: PRNGKeyArray,
 ) -> tuple[Edge, ...]:
+    seed = key if isinstance(key, int) else 0
+    fix = f"Pass a JAX random key, such as `jax.random.key({seed})`."
+    require_kind("key", key, jax.Array | np.ndarray, fix)
     names = [INPUT, *(layer.name for layer in layers)]
     edges = []
     for layer, k in enumerate(jax.random.split(key, len(layers))):
