@@ -287,6 +287,7 @@ def test_an_output_folder_is_never_overwritten(eqprop: Eqprop, tmp_path: Path):
     out = eqprop("train", *TINY, "--epochs", 1, "--out", "mine")
     assert out.code == 2
     assert "nothing is overwritten" in out.err
+    assert re.search(r"`--out`\s+is\s+mine.*`--resume\s+mine`", out.err, re.DOTALL)
     assert [p.name for p in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
 

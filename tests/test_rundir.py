@@ -41,7 +41,7 @@ def test_create_makes_parents_and_takes_an_empty_folder(tmp_path):
 def test_create_refuses_an_existing_run_and_leaves_it_unchanged(run):
     before = snapshot(run.path)
     with pytest.raises(
-        ValueError, match=rf"`--out` is {run.path}.*`--resume {run.path}"
+        ValueError, match=rf"`out` is {run.path}.*`resume='{run.path}'`"
     ):
         RunDirectory.create(run.path)
     assert snapshot(run.path) == before

@@ -69,7 +69,7 @@ class RunDirectory:
             raise OSError(
                 error.errno,
                 f"Could not make the run directory {path}: {error.strerror}. Choose "
-                "a folder that can be written.",
+                "a folder that can be written: `out=`, of a command `--out DIR`.",
             ) from error
         return cls(path)
 
