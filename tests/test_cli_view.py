@@ -51,15 +51,21 @@ def test_without_what_serves_pages_nothing_is_compiled(
     )
 
 
-def test_a_run_of_ones_own_energy_says_how_to_watch_it(
+def test_a_run_without_recipe_is_sent_to_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     method = ep.EquilibriumProp(ep.Centered(0.2))
-    out = tmp_path / "run"
+    out = str(tmp_path / "run")
     ep.fit(chain(), splits(), method, ep.Adam(1e-3), epochs=1, batch_size=8, out=out)
-    assert main(["view", str(out), "--no-browser"]) == 2
-    error = capsys.readouterr().err
-    assert "ep.view(ep.load(run, like=model), data)" in error
+    for words, python in (
+        (["view", out, "--no-browser"], "ep.view(ep.load(run, like=model), data)"),
+        (["check-gradient", out], "ep.diagnostics.check_gradient"),
+        (["train", "--resume", out], "ep.fit(model, data, …, resume=run)"),
+    ):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert "has no `[energy]`" in error
+        assert python in error
 
 
 def test_a_trained_run_is_exported_with_its_own_solver(tmp_path: Path):

@@ -42,11 +42,8 @@ def load(
 
 
 def _from_config(directory: RunDirectory) -> Model:
-    table = directory.read_config()
-    if "energy" not in table:
-        raise ValueError(
-            f"The run {directory.path} was not trained from a recipe: its config.toml "
-            "has no `[energy]`. Pass a model of the same structure: `ep.load(run, "
-            "like=model)`. To watch it, `ep.view(ep.load(run, like=model), data)`."
-        )
+    table = directory.read_recipe(
+        "Pass a model of the same structure: `ep.load(run, like=model)`. To watch it, "
+        "`ep.view(ep.load(run, like=model), data)`."
+    )
     return build_model(resolve(table), jax.random.key(0))

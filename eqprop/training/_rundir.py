@@ -144,6 +144,22 @@ class RunDirectory:
                 f"{path} is not valid TOML: {error}. Restore it, or start a new run."
             ) from error
 
+    def read_recipe(self, instead: str) -> dict[str, Any]:
+        """The recipe that it was trained from.
+
+        **Raises:**
+
+        - `ValueError`: it has none, since `fit` was called from Python; `instead` is
+            what to do there.
+        """
+        table = self.read_config()
+        if "energy" not in table:
+            raise ValueError(
+                f"The run {self.path} was not trained from a recipe: its config.toml "
+                f"has no `[energy]`. {instead}"
+            )
+        return table
+
     def write_environment(self) -> None:
         """Write `env.json`: versions, platform, threads and device."""
         text = json.dumps(environment(), indent=2) + "\n"

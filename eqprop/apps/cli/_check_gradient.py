@@ -139,5 +139,6 @@ def _opened(
         recipe = build(with_folder(configure(target, None, {}), data_dir))
         return recipe, recipe.model()
     run = Path(target)
-    recipe = build(with_folder(RunDirectory.open(run).read_config(), data_dir))
+    python = "Check it from Python, by `ep.diagnostics.check_gradient`."
+    recipe = build(with_folder(RunDirectory.open(run).read_recipe(python), data_dir))
     return recipe, load(run, checkpoint=checkpoint)

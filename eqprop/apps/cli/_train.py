@@ -168,7 +168,8 @@ def _resumed(run: Path, flags: dict[str, Any]) -> dict[str, Any]:
     from ...training import RunDirectory
     from ...training._config import merge
 
-    return merge(RunDirectory.open(run).read_config(), flags)
+    python = "Go on from Python: `ep.fit(model, data, …, resume=run)`."
+    return merge(RunDirectory.open(run).read_recipe(python), flags)
 
 
 def _default_path(recipe: "Recipe") -> Path:
