@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--beta", type=float, nargs="+", default=[0.5, -0.5, 2.0])
     options = parser.parse_args()
+    model = ep.load(options.run)
     recipe = build(RunDirectory.open(options.run).read_config())
-    data = recipe.data().train
-    found = reach(ep.load(options.run), data, options.beta)
+    found = reach(model, recipe.data().train, options.beta)
     print(f"wrong                       {found.wrong} of {found.examples}")
     print(f"target's output at 0        {found.at_wall}")
     for beta, stays, unmoved in zip(

@@ -118,11 +118,8 @@ def check_weight(data: Splits) -> None:
 
 def check_stopping(stopping: Any, data: Splits) -> None:
     """Raises unless training can be stopped by this rule."""
-    if not isinstance(stopping, EarlyStopping | None):
-        raise TypeError(
-            f"`early_stopping` is a {type(stopping).__name__}. Pass an "
-            "`ep.EarlyStopping(patience=10)`, or `None`."
-        )
+    fix = "Pass an `ep.EarlyStopping(patience=10)`, or `None`."
+    require_kind("early_stopping", stopping, EarlyStopping | None, fix)
     if stopping is None or data.validation is not None:
         return
     if stopping.metric.startswith("validation"):

@@ -119,19 +119,7 @@ def fit(
     check_together(model, data, method, optimizer, order, epochs, augmentation)
     check_stopping(early_stopping, data)
     check_memory(memory, optimizer, model)
-    if out is not None and resume is not None:
-        raise ValueError(
-            f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
-            "other: a resumed run goes on in its own folder."
-        )
-    if resume is not None:
-        directory = RunDirectory.open(resume)
-    elif out is not None:
-        directory = RunDirectory.create(out)
-        directory.write_config(_described(config, method, optimizer))
-        directory.write_environment()
-    else:
-        directory = None
+    directory = _directory(out, resume, config, method, optimizer)
     trainer = Trainer(
         model,
         data,
@@ -153,17 +141,40 @@ def fit(
         trainer.restore()
     run = trainer.run()
     if run.stopped == "nonfinite":
-        done = len(run.metrics)
-        kept = f"is that of epoch {done}" if done else "is the one you gave"
-        warnings.warn(
-            f"Training stopped in epoch {done + 1} of {epochs}: the cost or a "
-            f"parameter became NaN or infinite. `run.model` {kept}. Look for NaN in "
-            "the data; try a smaller learning rate, a smaller |β|, or more steps of "
-            "relaxation.",
-            DivergenceWarning,
-            stacklevel=2,
-        )
+        _warn_of_divergence(len(run.metrics), epochs)
     return run
+
+
+def _directory(
+    out: str | Path | None,
+    resume: str | Path | None,
+    config: dict[str, Any] | None,
+    *parts: eqx.Module,
+) -> RunDirectory | None:
+    if out is not None and resume is not None:
+        raise ValueError(
+            f"`out={os.fspath(out)!r}` and `resume={os.fspath(resume)!r}` exclude each "
+            "other: a resumed run goes on in its own folder."
+        )
+    if resume is not None:
+        return RunDirectory.open(resume)
+    if out is None:
+        return None
+    directory = RunDirectory.create(out)
+    directory.write_config(_described(config, *parts))
+    directory.write_environment()
+    return directory
+
+
+def _warn_of_divergence(done: int, epochs: int) -> None:
+    kept = f"is that of epoch {done}" if done else "is the one you gave"
+    warnings.warn(
+        f"Training stopped in epoch {done + 1} of {epochs}: the cost or a parameter "
+        f"became NaN or infinite. `run.model` {kept}. Look for NaN in the data; try a "
+        "smaller learning rate, a smaller |β|, or more steps of relaxation.",
+        DivergenceWarning,
+        stacklevel=3,  # where `fit` was called
+    )
 
 
 def _described(config: dict[str, Any] | None, *parts: eqx.Module) -> dict[str, Any]:
