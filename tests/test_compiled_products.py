@@ -27,6 +27,7 @@ CASES = {
     "one hidden layer": house(512, batch=64),
     "two hidden layers": house(512, 512, batch=64),
     "three hidden layers": house(512, 512, 512, batch=128),
+    "wide layers, few examples": house(1024, 1024, batch=16),
     "skips": _REPLACE(house(256, 128, batch=16), skips=((0, 2), (1, 3))),
     "a user's function": _REPLACE(house(256, batch=16), energy="function"),
 }

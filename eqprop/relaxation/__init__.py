@@ -4,6 +4,7 @@ from ._coarse import CoarseFirst as CoarseFirst
 from ._continuation import as_complex as as_complex, as_real as as_real
 from ._decimal import shortest as shortest
 from ._equilibrium import (
+    certified as certified,
     classify as classify,
     Equilibrium as Equilibrium,
     RelaxationError as RelaxationError,
@@ -11,11 +12,7 @@ from ._equilibrium import (
     RESULTS as RESULTS,
 )
 from ._landscape import Landscape as Landscape
-from ._relax import (
-    certified as certified,
-    relax as relax,
-    starting_state as starting_state,
-)
+from ._relax import relax as relax, starting_state as starting_state
 from ._scalars import (
     as_scalar as as_scalar,
     per_example as per_example,

@@ -7,6 +7,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 
+from ._landscape import Landscape
+from ._scalars import state_size
+from ._solver import AbstractSolver
+
 
 class RESULTS(eqx.Enumeration):
     """How a relaxation ended; the values are the messages."""
@@ -113,6 +117,25 @@ def classify(
         return RESULTS.where(finite, result, RESULTS.nonfinite)
 
     return jax.vmap(one)(residual, size)
+
+
+def certified(
+    landscape: Landscape,
+    solver: AbstractSolver,
+    state: PyTree[Array],
+    num_steps: Int[Array, " batch"],
+    observations: PyTree[Array] = None,
+) -> Equilibrium:
+    """The equilibrium that a solver came to: its residual measured, its result told."""
+    residual = landscape.residual(state)
+    result = classify(
+        residual,
+        state_size(state),
+        solver.certify,
+        stopped_early=solver.stop is not None,
+    )
+    converged = residual <= solver.certify
+    return Equilibrium(state, residual, converged, num_steps, result, observations)
 
 
 def require_settled(equilibrium: Equilibrium, value: Any) -> Any:

@@ -5,22 +5,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..energies import require_kind
 from ._coarse import stages
 from ._continuation import as_complex
-from ._equilibrium import classify, Equilibrium, require_settled
+from ._equilibrium import certified, Equilibrium, require_settled
 from ._landscape import Landscape
-from ._scalars import per_example, state_size
+from ._loop import advanced, begun, Progress, run
+from ._phases import own_parts, settled_as_columns
 from ._solver import AbstractSolver
-
-
-class _Progress(eqx.Module):
-    state: PyTree[Array]
-    memory: PyTree[Any]
-    done: Bool[Array, " batch"]
-    num_steps: Array
 
 
 def relax(
@@ -83,17 +77,19 @@ def _require_kinds(landscape: Any, solver: Any, observe: Any) -> None:
 @eqx.filter_jit
 def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
     state = starting_state(landscape, state0)
+    if observe is None:
+        alone = jax.tree.map(lambda a: a[None], (own_parts(landscape), state))
+        found = settled_as_columns(landscape, alone[0], solver, alone[1], key)
+        if found is not None:
+            return jax.tree.map(lambda a: a[0], found)
     num_steps = jnp.zeros(landscape.batch, jnp.int32)
     seen = []
     for k, stage in enumerate(stages(solver)):
         own_key = key if key is None or k == 0 else jax.random.fold_in(key, k)
-        progress = _Progress(
-            state,
-            stage.init(landscape, state, own_key),
-            jnp.zeros(landscape.batch, bool),
-            num_steps,
+        memory = stage.init(landscape, state, own_key)
+        progress, observations = _settle(
+            landscape, stage, begun(state, memory, num_steps), observe
         )
-        progress, observations = _settle(landscape, stage, progress, observe)
         state, num_steps = progress.state, progress.num_steps
         # Where a stage starts is where the one before it ended.
         first = min(k, 1)
@@ -102,14 +98,23 @@ def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
     return certified(landscape, solver, state, num_steps, observations)
 
 
-def _settle(landscape, solver, progress: _Progress, observe):
-    if observe is not None:
-        return _observed_loop(landscape, solver, progress, observe)
-    if solver.stop is not None:
-        return _stopping_loop(landscape, solver, progress), None
-    return jax.lax.fori_loop(
-        0, solver.max_steps, lambda _, p: _step(landscape, solver, p), progress
-    ), None
+def _settle(landscape, solver, progress: Progress, observe):
+    def step(progress):
+        return advanced(landscape, solver, progress)
+
+    if observe is None:
+        return run(solver, step, progress), None
+
+    def body(progress, _):
+        progress = step(progress)
+        return progress, observe(landscape, progress.state)
+
+    first = observe(landscape, progress.state)
+    progress, later = jax.lax.scan(body, progress, length=solver.max_steps)
+    observations = jax.tree.map(
+        lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, later
+    )
+    return progress, observations
 
 
 def starting_state(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree[Array]:
@@ -134,68 +139,3 @@ def starting_state(landscape: Landscape, state0: PyTree[Array] | None) -> PyTree
             f"states have {[str(t) for t in wanted]}."
         )
     return landscape.hold(state0)
-
-
-def _step(
-    landscape: Landscape, solver: AbstractSolver, progress: _Progress
-) -> _Progress:
-    state, memory, error = solver.step(landscape, progress.state, progress.memory)
-    if solver.stop is None:
-        return _Progress(state, memory, progress.done, progress.num_steps + 1)
-    done = progress.done
-    state = _freeze(done, progress.state, state)
-    memory = _freeze(done, progress.memory, memory)
-    scale = solver.stop.atol + solver.stop.rtol * state_size(state)
-    # An error that is NaN will never get small; the result reports it.
-    settled = (error <= scale) | ~jnp.isfinite(error)
-    num_steps = progress.num_steps + (~done).astype(jnp.int32)
-    return _Progress(state, memory, done | settled, num_steps)
-
-
-def _freeze(done: Array, old: PyTree[Array], new: PyTree[Array]) -> PyTree[Array]:
-    return jax.tree.map(lambda a, b: jnp.where(per_example(done, a), a, b), old, new)
-
-
-def _stopping_loop(landscape, solver, progress: _Progress) -> _Progress:
-    def unfinished(carry):
-        count, progress = carry
-        return (count < solver.max_steps) & ~jnp.all(progress.done)
-
-    def body(carry):
-        count, progress = carry
-        return count + 1, _step(landscape, solver, progress)
-
-    start = (jnp.zeros((), jnp.int32), progress)
-    return jax.lax.while_loop(unfinished, body, start)[1]
-
-
-def _observed_loop(landscape, solver, progress: _Progress, observe):
-    def body(progress, _):
-        progress = _step(landscape, solver, progress)
-        return progress, observe(landscape, progress.state)
-
-    first = observe(landscape, progress.state)
-    progress, later = jax.lax.scan(body, progress, length=solver.max_steps)
-    observations = jax.tree.map(
-        lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), first, later
-    )
-    return progress, observations
-
-
-def certified(
-    landscape: Landscape,
-    solver: AbstractSolver,
-    state: PyTree[Array],
-    num_steps: Int[Array, " batch"],
-    observations: PyTree[Array] = None,
-) -> Equilibrium:
-    """The equilibrium that a solver came to: its residual measured, its result told."""
-    residual = landscape.residual(state)
-    result = classify(
-        residual,
-        state_size(state),
-        solver.certify,
-        stopped_early=solver.stop is not None,
-    )
-    converged = residual <= solver.certify
-    return Equilibrium(state, residual, converged, num_steps, result, observations)

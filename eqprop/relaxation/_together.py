@@ -1,14 +1,15 @@
 """Several phases in one relaxation."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ._equilibrium import Equilibrium
 from ._landscape import Landscape
+from ._phases import Own, own_parts, settled_as_columns
 from ._relax import relax
 from ._solver import AbstractSolver
 
@@ -58,13 +59,9 @@ def problem(landscape: Landscape) -> tuple[int, ...]:
 
 def _kind(landscape: Landscape) -> Hashable:
     """Equal for landscapes of one problem whose nudges can be stacked."""
-    leaves, structure = jax.tree.flatten(_own(landscape))
+    leaves, structure = jax.tree.flatten(own_parts(landscape))
     kinds = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     return problem(landscape), structure, kinds
-
-
-def _own(landscape: Landscape) -> tuple[Any, ...]:
-    return landscape.y, landscape.beta, landscape.held
 
 
 def _as_one(
@@ -72,13 +69,23 @@ def _as_one(
     solver: AbstractSolver,
     key: PRNGKeyArray | None,
 ) -> list[Equilibrium]:
-    shared = members[0][0]
+    pairs = [(own_parts(landscape), state) for landscape, state in members]
+    own, states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pairs)
+    settled = _settled(members[0][0], own, solver, states, key)
+    return [jax.tree.map(lambda a, k=k: a[k], settled) for k in range(len(members))]
 
+
+@eqx.filter_jit
+def _settled(
+    shared: Landscape,
+    own: Own,
+    solver: AbstractSolver,
+    states: PyTree[Array],
+    key: PRNGKeyArray | None,
+) -> Equilibrium:
     def one(own, state):
         landscape = Landscape(shared.model, shared.x, *own)
         return relax(landscape, solver, state, key=key, throw=False)
 
-    pairs = [(_own(landscape), state) for landscape, state in members]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pairs)
-    settled = jax.vmap(one)(*stacked)
-    return [jax.tree.map(lambda a, k=k: a[k], settled) for k in range(len(members))]
+    found = settled_as_columns(shared, own, solver, states, key)
+    return jax.vmap(one)(own, states) if found is None else found
