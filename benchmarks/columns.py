@@ -21,8 +21,8 @@ from eqprop.relaxation import _phases
 from eqprop.relaxation.columns import _columns
 
 
-BATCHES = (1, 4, 8, 16, 20, 32, 48, 64, 128)
-WIDTHS = (128, 256, 500, 512, 768, 1024, 2048)
+BATCHES = (1, 8, 16, 32, 64, 128)
+WIDTHS = (128, 500, 512, 1024, 2048)
 SWEEPS, ROUNDS = 50, 7
 
 

@@ -136,6 +136,7 @@ def full_cases() -> tuple[Case, ...]:
         house(128, 128, batch=20),
         house(512, 512, batch=1),
         house(512, 512, batch=512),
+        house(1024, 1024, batch=16),
         house(2048, 2048, batch=64),
         house(128, 128, 128, batch=64),
         house(512, 512, 512, batch=20),
