@@ -1,5 +1,6 @@
 """The README is run: its Python as one program, its commands as far as `--help`."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -26,6 +27,19 @@ def test_the_commands_of_the_readme_exist():
 def test_the_links_of_the_readme_resolve():
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README.read_text("utf-8"))
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
+
+
+def test_the_ratios_of_the_readme_are_those_measured():
+    bench = json.loads((REPOSITORY / "docs/bench.json").read_text("utf-8"))
+    paper, blocks = bench["steps"][:2]
+    text = " ".join(README.read_text("utf-8").split())
+    to_jax, to_torch = (
+        paper[f"ratio_to_{name}"]["median"] for name in ("jax", "torch")
+    )
+    share = blocks["share_of_floor"]["library"]["median"]
+    assert f"costs {to_jax:.2f} times what the same step costs written by hand" in text
+    assert f"and {to_torch:.2f} times what it costs in PyTorch" in text
+    assert f"at {100 * share:.0f} % of the rate at which XLA multiplies" in text
 
 
 PAGE = """Text
