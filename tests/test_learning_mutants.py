@@ -18,6 +18,7 @@ HELD = "learning/nudging/_clamped.py"
 PHASE = "learning/_phase.py"
 METHOD = "learning/_equilibrium_prop.py"
 TOGETHER = "relaxation/_together.py"
+COLUMNS = "test_relaxation_columns.py -k own_energy"
 TUNE = "relaxation/_tune.py"
 UNROLLED = "learning/references/_unrolled.py"
 
@@ -299,6 +300,24 @@ MUTANTS += [
         "return problem(landscape), structure, kinds",
         "return structure, kinds",
         "test_relaxation_together.py -k unlike",
+    ),
+    (
+        "relaxation/columns/_products.py",
+        "order = (*free, *summed)",
+        "order = (*free, *reversed(summed))",
+        COLUMNS,
+    ),
+    (
+        "relaxation/columns/_products.py",
+        "out = out.transpose(swap)",
+        "out = out",
+        COLUMNS,
+    ),
+    (
+        "relaxation/columns/_columns.py",
+        "varies.update(line.targets)",
+        "pass",
+        COLUMNS,
     ),
     (
         TUNE,
