@@ -315,7 +315,7 @@ MUTANTS += [
     ),
     (
         "relaxation/columns/_columns.py",
-        "varies.update(line.targets)",
+        "moves.update(line.targets)",
         "pass",
         COLUMNS,
     ),

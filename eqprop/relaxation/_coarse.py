@@ -1,7 +1,8 @@
 """The first steps of a relaxation with matrix products in bfloat16."""
 
 import equinox as eqx
-from jaxtyping import Scalar
+import jax
+from jaxtyping import PRNGKeyArray, Scalar
 
 from ._rounded import with_rounded_products
 from ._solver import AbstractSolver, Tolerance
@@ -102,10 +103,12 @@ class _Coarse(AbstractSolver):
         return with_rounded_products(step, state, memory)
 
 
-def stages(solver: AbstractSolver) -> tuple[AbstractSolver, ...]:
-    """The solvers that settle a state one after the other."""
+def stages(
+    solver: AbstractSolver, key: PRNGKeyArray | None
+) -> tuple[tuple[AbstractSolver, PRNGKeyArray | None], ...]:
+    """The solvers that settle a state one after the other, each with its own key."""
     if not isinstance(solver, CoarseFirst):
-        return (solver,)
+        return ((solver, key),)
     inner = solver.solver
     coarse = _Coarse(solver=inner, max_steps=solver.coarse_steps, certify=inner.certify)
-    return coarse, inner
+    return (coarse, key), (inner, None if key is None else jax.random.fold_in(key, 1))

@@ -42,8 +42,7 @@ def settled_as_columns(
     if not pays(phases, shared.batch, shared.model):
         return None
     num_steps = jnp.zeros((phases, shared.batch), jnp.int32)
-    for k, stage in enumerate(stages(solver)):
-        own_key = key if key is None or k == 0 else jax.random.fold_in(key, k)
+    for stage, own_key in stages(solver, key):
 
         def init(own, state, stage=stage, own_key=own_key):
             return stage.init(_with(shared, own), state, own_key)

@@ -84,8 +84,7 @@ def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
             return jax.tree.map(lambda a: a[0], found)
     num_steps = jnp.zeros(landscape.batch, jnp.int32)
     seen = []
-    for k, stage in enumerate(stages(solver)):
-        own_key = key if key is None or k == 0 else jax.random.fold_in(key, k)
+    for k, (stage, own_key) in enumerate(stages(solver, key)):
         memory = stage.init(landscape, state, own_key)
         progress, observations = _settle(
             landscape, stage, begun(state, memory, num_steps), observe

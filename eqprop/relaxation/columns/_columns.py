@@ -48,48 +48,45 @@ class Columns:
         sizes = [len(jax.tree.leaves(part)) for part in (known, still, moving)]
         lines, names, self._outputs = flattened(closed)
         self._known, self._still, self._moving = _cut(names, sizes)
-        varies = set(self._moving)
-        self._before, self._during = [], []
+        self._shared, self._before, self._during = [], [], []
+        known, moves = set(self._known), set(self._moving)
         for line in lines:
-            later = any(name in varies for name in line.inputs)
-            (self._during if later else self._before).append(line)
-            if later:
-                varies.update(line.targets)
+            if any(name in moves for name in line.inputs):
+                self._during.append(line)
+                moves.update(line.targets)
+            elif all(name in known for name in line.inputs):
+                self._shared.append(line)
+                known.update(line.targets)
+            else:
+                self._before.append(line)
+        self._large = any(
+            name in known and math.prod(shape) >= _LARGE_MATRIX
+            for line in self._during
+            if line.primitive.name == "dot_general"
+            for name, shape in zip(line.sources, line.shapes, strict=True)
+        )
 
     def suitable(self) -> bool:
         """Whether all operations of the step can be taken by columns, and one of them
         multiplies by a large matrix."""
-        if not all(line.primitive.name in RULES for line in self._during):
-            return False
-        shared = set(self._known)
-        for line in self._before:
-            if all(name in shared for name in line.inputs):
-                shared.update(line.targets)
-            elif line.primitive.name not in RULES:
-                return False
-        return any(
-            name in shared and math.prod(line.shapes[k]) >= _LARGE_MATRIX
-            for line in self._during
-            if line.primitive.name == "dot_general"
-            for k, name in enumerate(line.sources)
-        )
+        taken = (*self._before, *self._during)
+        return self._large and all(line.primitive.name in RULES for line in taken)
 
     def prepared(
         self, known: PyTree[Array], still: PyTree[Array]
     ) -> Callable[[PyTree[Array]], PyTree[Array]]:
         """The step of all examples, from `moving` to `moving`, for these values of
         `known` and `still`."""
-        shared = dict(zip(self._known, jax.tree.leaves(known), strict=True))
+        known = dict(zip(self._known, jax.tree.leaves(known), strict=True))
         lanes = dict(zip(self._still, jax.tree.leaves(still), strict=True))
+        for line in self._shared:
+            known |= line.run_plainly(known)
         for line in self._before:
-            if any(name in lanes for name in line.inputs):
-                lanes |= run_by_columns(line, shared, lanes)
-            else:
-                shared |= line.run_plainly(shared)
+            lanes |= run_by_columns(line, known, lanes)
         turned = {
-            id(line): matrix_first(line, shared)
+            id(line): matrix_first(line, known)
             for line in self._during
-            if multiplies_known(line, shared)
+            if multiplies_known(line, known)
         }
 
         def step(moving):
@@ -99,9 +96,9 @@ class Columns:
                 if id(line) in turned:
                     values |= turned_product(line, turned[id(line)], values)
                 else:
-                    values |= run_by_columns(line, shared, values)
+                    values |= run_by_columns(line, known, values)
             out = [
-                _output(name, shared, values, like)
+                _output(name, known, values, like)
                 for name, like in zip(self._outputs, leaves, strict=True)
             ]
             return jax.tree.unflatten(treedef, out)
@@ -129,9 +126,9 @@ def _cut(items: Sequence[Any], sizes: Sequence[int]) -> list[list[Any]]:
 
 
 def _output(
-    name: Any, shared: dict[int, Array], lanes: dict[int, Array], like: Array
+    name: Any, known: dict[int, Array], lanes: dict[int, Array], like: Array
 ) -> Array:
     if isinstance(name, int) and name in lanes:
         return jnp.broadcast_to(lanes[name], like.shape)
-    value = shared[name] if isinstance(name, int) else name.value
+    value = known[name] if isinstance(name, int) else name.value
     return jnp.broadcast_to(with_lanes(value, jnp.ndim(value)), like.shape)

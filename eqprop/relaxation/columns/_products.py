@@ -11,20 +11,20 @@ from ._lanes import LANES
 from ._program import Line
 
 
-def multiplies_known(line: Line, shared: dict[int, Array]) -> bool:
+def multiplies_known(line: Line, known: dict[int, Array]) -> bool:
     """Whether it is a product of a matrix that all examples share, with a vector."""
     if line.primitive.name != "dot_general":
         return False
     (contracted, _), (batched, _) = line.params["dimension_numbers"]
-    known = [not isinstance(s, int) or s in shared for s in line.sources]
-    return sum(known) == 1 and len(contracted) > 0 and len(batched) == 0
+    sides = [not isinstance(s, int) or s in known for s in line.sources]
+    return sum(sides) == 1 and len(contracted) > 0 and len(batched) == 0
 
 
-def matrix_first(line: Line, shared: dict[int, Array]) -> Array:
-    """The shared operand of a product as a matrix whose columns are summed over."""
-    side = _known_side(line, shared)
+def matrix_first(line: Line, known: dict[int, Array]) -> Array:
+    """The known operand of a product as a matrix whose columns are summed over."""
+    side = _known_side(line, known)
     source = line.sources[side]
-    value = shared[source] if isinstance(source, int) else jnp.asarray(source.value)
+    value = known[source] if isinstance(source, int) else jnp.asarray(source.value)
     summed = line.params["dimension_numbers"][0][side]
     free = [k for k in range(value.ndim) if k not in summed]
     order = (*free, *summed)
@@ -35,9 +35,9 @@ def matrix_first(line: Line, shared: dict[int, Array]) -> Array:
     return jax.lax.optimization_barrier(value.transpose(order).reshape(-1, count))
 
 
-def _known_side(line: Line, shared: dict[int, Array]) -> int:
+def _known_side(line: Line, known: dict[int, Array]) -> int:
     first = line.sources[0]
-    return 0 if not isinstance(first, int) or first in shared else 1
+    return 0 if not isinstance(first, int) or first in known else 1
 
 
 def turned_product(

@@ -27,7 +27,7 @@ class Line:
         return [s for s in self.sources if isinstance(s, int)]
 
     def values(
-        self, shared: dict[int, Array], lanes: dict[int, Array]
+        self, known: dict[int, Array], lanes: dict[int, Array]
     ) -> list[tuple[Any, bool]]:
         """Each operand, and whether it has lanes."""
         found = []
@@ -37,12 +37,12 @@ class Line:
             elif source in lanes:
                 found.append((lanes[source], True))
             else:
-                found.append((shared[source], False))
+                found.append((known[source], False))
         return found
 
-    def run_plainly(self, shared: dict[int, Array]) -> dict[int, Array]:
+    def run_plainly(self, known: dict[int, Array]) -> dict[int, Array]:
         """Its results, none of whose operands has lanes."""
-        operands = [value for value, _ in self.values(shared, {})]
+        operands = [value for value, _ in self.values(known, {})]
         return dict(zip(self.targets, self.plainly(*operands), strict=True))
 
     def named(self, results: Any) -> dict[int, Array]:

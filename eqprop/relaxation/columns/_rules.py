@@ -13,11 +13,11 @@ from ._program import Line
 
 
 def run_by_columns(
-    line: Line, shared: dict[int, Array], lanes: dict[int, Array]
+    line: Line, known: dict[int, Array], lanes: dict[int, Array]
 ) -> dict[int, Array]:
     """The results of an operation, some of whose operands have lanes."""
     rule = RULES[line.primitive.name]
-    operands = line.values(shared, lanes)
+    operands = line.values(known, lanes)
     return line.named(rule(line.primitive, operands, line.shapes, line.params))
 
 
