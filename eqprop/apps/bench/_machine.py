@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ def machine() -> dict[str, Any]:
     found = environment()
     found["versions"]["torch"] = _version("torch")
     return {"cpu": _cpu(), "cores": cores(), **found}
+
+
+def machine_text(found: Mapping[str, Any]) -> str:
+    """A described machine in words: its processor and how many cores."""
+    count = found["cores"]
+    return f"{found['cpu']}, {count} {'core' if count == 1 else 'cores'}"
 
 
 def cores() -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ._machine import machine_text
+
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The tables of all sections that were measured."""
@@ -16,7 +18,7 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     versions = machine["versions"]
     shown = ("jax", "numpy", "torch")
     parts = [f"{name} {versions[name]}" for name in shown if versions[name]]
-    yield f"{machine['cpu']}, {machine['cores']} cores, {', '.join(parts)}, float32"
+    yield f"{machine_text(machine)}, {', '.join(parts)}, float32"
     if found["other_load"] is not None:
         yield f"meanwhile other programs kept {found['other_load']:.1f} cores busy"
     for name, lines in sections.items():

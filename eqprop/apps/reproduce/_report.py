@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..bench._machine import machine_text
 from ._experiment import Check, Experiment
 
 
@@ -149,10 +150,9 @@ def _provenance(result: Result) -> Iterator[str]:
         yield ""
     yield f"```console\n$ {result['command']}\n```"
     yield ""
-    cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
     yield (
         f"{time_text(result['seconds'])} ({time_text(result['cpu_seconds'])} of "
-        f"processor time) on {machine['cpu']}, {cores}; "
+        f"processor time) on {machine_text(machine)}; "
         f"{', '.join(f'{name} {versions[name]}' for name in names)}, Python "
         f"{versions['python']}; experiment {result['fingerprint'][:12]}."
     )
