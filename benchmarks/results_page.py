@@ -8,9 +8,12 @@ their stored results, and the figures in docs/results are drawn anew; a test hol
 page to them.
 """
 
+import itertools
+import math
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eqprop.apps.plots import plot_reproduction
@@ -18,8 +21,12 @@ from eqprop.apps.reproduce import (
     cost_text,
     find_experiment,
     list_experiments,
+    recipe_key,
+    Result,
     section_lines,
     stored_result,
+    time_text,
+    Verdict,
 )
 
 
@@ -28,12 +35,45 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 def filled(page: str) -> str:
     """The page with the stored results in their places."""
-    for name, lines in (("table", _table()), ("results", _sections())):
+    parts = {"totals": _totals(), "table": _table(), "results": _sections()}
+    for name, lines in parts.items():
         text = "\n".join(lines).strip()
         block = f"<!-- {name} -->\n\n{text}\n\n<!-- end of {name} -->"
         pattern = rf"<!-- {name} -->.*?<!-- end of {name} -->"
         page = re.sub(pattern, lambda _, block=block: block, page, flags=re.DOTALL)
     return page
+
+
+def _totals() -> Iterator[str]:
+    verdicts = [verdict.value for verdict in Verdict]
+    yield f"| paper | experiments | {' | '.join(verdicts)} | processor time |"
+    yield f"|---|---|{'---|' * len(verdicts)}---|"
+    for paper, names in itertools.groupby(list_experiments(), _paper):
+        results = {name: stored_result(name) for name in names}
+        found = Counter(None if r is None else r["verdict"] for r in results.values())
+        counts = " | ".join(str(found[verdict]) for verdict in verdicts)
+        time = time_text(math.fsum(_processor_times(results).values()))
+        yield f"| `{paper}` | {len(results)} | {counts} | {time} |"
+
+
+def _processor_times(results: Mapping[str, Result | None]) -> dict[str, float]:
+    """Seconds that each run or measurement took: one that experiments have in common
+    is there once."""
+    times: dict[str, float] = {}
+    for name, result in results.items():
+        if result is None:
+            continue
+        variants = {v.name: v for v in find_experiment(name).variants}
+        for run in result.get("runs", ()):
+            key = recipe_key(variants[run["name"]], run["seed"])
+            times[key] = max(run["cpu_seconds"], times.get(key, 0.0))
+        if not variants:
+            times[name] = result["cpu_seconds"]
+    return times
+
+
+def _paper(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def _table() -> Iterator[str]:

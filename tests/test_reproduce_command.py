@@ -162,6 +162,25 @@ def test_the_page_is_made_of_the_stored_results():
     assert sorted(linked) == sorted(f"results/{file.name}" for file in figures)
 
 
+def test_the_total_counts_what_experiments_have_in_common_once():
+    names = [n for n in list_experiments() if n.startswith("scellier2017/")]
+    results = [stored_result(name) for name in names]
+    known = [result for result in results if result is not None]
+    # A run that is shared is stored with the same times, to the last digit.
+    runs = {
+        (run["seed"], run["seconds"], run["cpu_seconds"])
+        for result in known
+        for run in result.get("runs", ())
+    }
+    measured = [result["cpu_seconds"] for result in known if "runs" not in result]
+    seconds = sum(cpu for *_, cpu in runs) + sum(measured)
+    assert seconds < 0.8 * sum(result["cpu_seconds"] for result in known)
+    row = next(line for line in PAGE.splitlines() if line.startswith("| `scellier2017`"))
+    assert row.endswith(f"| {seconds / 3600:.1f} h |")
+    counts = [sum(r["verdict"] == v for r in known) for v in VERDICTS.values()]
+    assert f"| {len(names)} | {' | '.join(map(str, counts))} |" in row
+
+
 def test_results_are_stored_beside_experiments_and_nowhere_else():
     folder = result_file("scellier2017/net1").parents[1]
     stored = {

@@ -12,9 +12,11 @@ from ._report import (
     list_rows as list_rows,
     range_text as range_text,
     report_markdown as report_markdown,
+    Result as Result,
     section_lines as section_lines,
     summary as summary,
     time_text as time_text,
     value_text as value_text,
 )
+from ._training import recipe_key as recipe_key
 from ._verdict import judge as judge, overall as overall, Verdict as Verdict
