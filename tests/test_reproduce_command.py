@@ -175,7 +175,8 @@ def test_the_total_counts_what_experiments_have_in_common_once():
     measured = [result["cpu_seconds"] for result in known if "runs" not in result]
     seconds = sum(cpu for *_, cpu in runs) + sum(measured)
     assert seconds < 0.8 * sum(result["cpu_seconds"] for result in known)
-    row = next(line for line in PAGE.splitlines() if line.startswith("| `scellier2017`"))
+    lines = PAGE.splitlines()
+    row = next(line for line in lines if line.startswith("| `scellier2017`"))
     assert row.endswith(f"| {seconds / 3600:.1f} h |")
     counts = [sum(r["verdict"] == v for r in known) for v in VERDICTS.values()]
     assert f"| {len(names)} | {' | '.join(map(str, counts))} |" in row
