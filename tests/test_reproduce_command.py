@@ -214,6 +214,18 @@ def test_a_report_without_a_figure_links_none():
     assert "![" not in report_markdown(find_experiment(name), result, None)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 4, 25])
+def test_a_figure_has_no_half_epochs(epochs: int):
+    x = list(range(1, epochs + 1))
+    line = {"label": "net", "x": x, "y": [1.0 / k for k in x]}
+    panel = {"title": "", "x": "epoch", "y": "error", "log": ["y"], "lines": [line]}
+    (axes,) = ep.plots.plot_reproduction({"panels": [panel]}).axes
+    low, high = axes.get_xlim()
+    ticks = [t for t in axes.get_xticks() if low <= t <= high]
+    assert ticks
+    assert all(tick == round(tick) for tick in ticks)
+
+
 def test_results_do_not_depend_on_where_the_command_is_typed(
     tmp_path: Path, monkeypatch, capsys
 ):

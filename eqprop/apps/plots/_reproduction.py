@@ -2,7 +2,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TYPE_CHECKING
 
-from ._style import COLORS, DASHES, MARKERS, new_figure
+from ._style import COLORS, DASHES, MARKERS, new_figure, whole_numbers
 
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def _draw(panel: Mapping[str, Any], axis: "Axes") -> None:
             axis.fill_between(line["x"], *sides, color=color, alpha=0.2, linewidth=0)
     _bands(panel.get("bands", ()), axis)
     axis.set(xlabel=panel["x"], ylabel=panel["y"], title=panel["title"])
+    if panel["x"] == "epoch":
+        whole_numbers(axis)
 
 
 def _legend(axis: "Axes") -> None:

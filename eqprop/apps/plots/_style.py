@@ -96,4 +96,6 @@ def whole_numbers(axes: "Axes") -> None:
     """Ticks of x at whole numbers only: there is no half step or half epoch."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    # One tick must be enough: else a single epoch gets fractions around it.
+    whole = MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+    axes.xaxis.set_major_locator(whole)
