@@ -47,6 +47,9 @@ def test_steps_completed_is_no_failure_but_a_missed_tolerance_is():
     assert not np.any(found.converged)
     with pytest.raises(ep.RelaxationError, match="not reached within `max_steps`"):
         ep.relax(at, ep.Euler(step_size=0.5, max_steps=3, stop=ep.Tolerance(1e-9)))
+    # One that was met is no certificate.
+    with pytest.raises(ep.RelaxationError, match="or is no smaller than `certify`"):
+        ep.relax(at, ep.Euler(step_size=0.5, max_steps=3, stop=ep.Tolerance(1.0)))
     # A tolerance that was missed is no failure of a state that is certified.
     found = ep.relax(at, ep.Euler(step_size=0.5, max_steps=30, stop=ep.Tolerance(0.0)))
     assert np.all(found.converged)

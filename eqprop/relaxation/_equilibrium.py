@@ -21,8 +21,9 @@ class RESULTS(eqx.Enumeration):
         "is no equilibrium. Raise `max_steps`, or pass `stop=ep.Tolerance(...)`."
     )
     max_steps_reached = (
-        "The tolerance was not reached within `max_steps`, and the residual is above "
-        "`certify`. Raise `max_steps`, or loosen the tolerance."
+        "The residual is above `certify`: the tolerance was not reached within "
+        "`max_steps`, or is no smaller than `certify`. Raise `max_steps`, or pass a "
+        "tolerance of a tenth of `certify`."
     )
     max_time_reached = (
         "The state is still moving at `max_time`, and the residual is above `certify`. "
