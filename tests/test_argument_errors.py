@@ -90,6 +90,42 @@ KINDS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: ep.EquilibriumProp(ep.Centered(0.2), SOLVER, 3),
         "`nudged_solver` of `EquilibriumProp` is an int, 3. Pass a solver, such as",
     ),
+    "solver of a reference": (
+        lambda: ep.BackpropThroughTime(ep.Centered(0.2)),
+        "`solver` of `BackpropThroughTime` is a Centered. Pass a solver, such as",
+    ),
+    "steps of a reference": (
+        lambda: ep.RecurrentBackprop(20),
+        "`solver` of `RecurrentBackprop` is an int, 20. Pass a solver, such as",
+    ),
+    "stop of a reference": (
+        lambda: ep.RecurrentBackprop(stop=1e-8),
+        "`stop` of `RecurrentBackprop` is a float, 1e-08. Pass `stop=ep.Tolerance(",
+    ),
+    "implicit solver": (
+        lambda: ep.ImplicitDifferentiation(ep.GMRES()),
+        "`solver` of `ImplicitDifferentiation` is a GMRES. Pass a solver, such as",
+    ),
+    "linear solver": (
+        lambda: ep.ImplicitDifferentiation(linear_solver=SOLVER),
+        "`linear_solver` of `ImplicitDifferentiation` is a BlockCoordinate. Pass `ep.D",
+    ),
+    "solver of an online rule": (
+        lambda: ep.ContinualEP(0.2, "Euler"),
+        "`solver` of `ContinualEP` is a str, 'Euler'. Pass a solver, such as",
+    ),
+    "nudged solver of an online rule": (
+        lambda: ep.ClampedSTDP(SOLVER, 3),
+        "`nudged_solver` of `ClampedSTDP` is an int, 3. Pass a solver, such as",
+    ),
+    "plasticity": (
+        lambda: ep.ClampedSTDP(plasticity=ep.Centered(0.2)),
+        "`plasticity` of `ClampedSTDP` is a Centered. Pass `ep.SymmetricSTDP()` or",
+    ),
+    "stochastic nudging": (
+        lambda: ep.StochasticEP(0.2, ep.Gibbs(temperature=0.1)),
+        "`nudging` of `StochasticEP` is a float, 0.2. Pass `ep.Centered(0.2)`.",
+    ),
     "class of solver": (
         lambda: ep.relax(landscape(), ep.BlockCoordinate),
         "`solver` of `relax` is the class `BlockCoordinate`. Pass an instance of it",

@@ -11,7 +11,7 @@ from ..relaxation import (
     relax_together,
 )
 from ._adjoint import scaled_overlap
-from ._estimator import AbstractEstimator, Outcome
+from ._estimator import AbstractEstimator, Outcome, require_solvers
 from ._phase import batch_mean, contrast, contrast_grad, Phase
 from .nudging import AbstractNudging
 
@@ -42,29 +42,16 @@ class EquilibriumProp(AbstractEstimator):
 
     def __check_init__(self):
         order = "`ep.EquilibriumProp(ep.Centered(0.2), ep.BlockCoordinate())`"
-        first = {AbstractSolver: f"The nudging comes before the solver: {order}."}
-        second = {AbstractNudging: first[AbstractSolver]}
-        solver = "Pass a solver, such as `ep.BlockCoordinate()`"
-        for name, value, kind, fix, instead in (
-            (
-                "nudging",
-                self.nudging,
-                AbstractNudging,
-                "Pass `ep.Centered(0.2)`.",
-                first,
-            ),
-            ("solver", self.solver, AbstractSolver, f"{solver}.", second),
-            (
-                "nudged_solver",
-                self.nudged_solver,
-                AbstractSolver | None,
-                f"{solver}, or `None` to use that of the free phase.",
-                second,
-            ),
-        ):
-            require_kind(
-                name, value, kind, fix, owner="EquilibriumProp", instead=instead
-            )
+        fix = f"The nudging comes before the solver: {order}."
+        require_kind(
+            "nudging",
+            self.nudging,
+            AbstractNudging,
+            "Pass `ep.Centered(0.2)`.",
+            owner="EquilibriumProp",
+            instead={AbstractSolver: fix},
+        )
+        require_solvers(self, instead={AbstractNudging: fix})
 
     def free_solver(self):
         return self.solver

@@ -1,9 +1,11 @@
 import abc
+from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
-from ..energies import AbstractEnergy, Model
+from ..energies import AbstractEnergy, Model, require_kind
 from ..relaxation import AbstractSolver, Equilibrium, Landscape, show_numbers
 from ._adjoint import settle
 
@@ -24,6 +26,34 @@ class Outcome(eqx.Module):
     free: Equilibrium
     nudged: tuple[Equilibrium, ...] = ()
     stderr: PyTree[Array] = None
+
+
+def require_solvers(method: Any, instead: Mapping[type, str] | None = None) -> None:
+    """Raises a `TypeError` unless a method's solvers are of their kind.
+
+    **Arguments:**
+
+    - `method`: has a `solver`, and may have a `nudged_solver`.
+    - `instead`: what to pass in the place of things that are easily taken for it.
+    """
+    owner = type(method).__name__
+    fix = "Pass a solver, such as `ep.BlockCoordinate()`"
+    require_kind(
+        "solver",
+        method.solver,
+        AbstractSolver,
+        f"{fix}.",
+        owner=owner,
+        instead=instead,
+    )
+    require_kind(
+        "nudged_solver",
+        getattr(method, "nudged_solver", None),
+        AbstractSolver | None,
+        f"{fix}, or `None` to use that of the free phase.",
+        owner=owner,
+        instead=instead,
+    )
 
 
 class AbstractEstimator(eqx.Module):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..energies import Model
+from ..energies import Model, require_kind
 from ..relaxation import (
     AbstractSampler,
     AbstractSolver,
@@ -14,7 +14,7 @@ from ..relaxation import (
     Landscape,
     starting_state,
 )
-from ._estimator import AbstractEstimator, Outcome
+from ._estimator import AbstractEstimator, Outcome, require_solvers
 from ._phase import batch_mean, contrast_grad, Phase
 from .nudging import AbstractNudging, Coupled
 
@@ -72,6 +72,11 @@ class StochasticEP(AbstractEstimator):
                     f"`{name}` of `StochasticEP` must be a positive integer, but is "
                     f"{count!r}. It is compiled in."
                 )
+        fix = "Pass `ep.Centered(0.2)`."
+        require_kind(
+            "nudging", self.nudging, AbstractNudging, fix, owner="StochasticEP"
+        )
+        require_solvers(self)
         if not isinstance(self.sampler, AbstractSampler):
             raise TypeError(
                 f"`sampler` of `StochasticEP` must draw samples, but is {self.sampler}."

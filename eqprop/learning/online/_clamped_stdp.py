@@ -2,10 +2,10 @@ import equinox as eqx
 import jax
 
 from ...relaxation import AbstractSolver, BlockCoordinate, Landscape, relax
-from .._estimator import AbstractEstimator, Outcome
+from .._estimator import AbstractEstimator, Outcome, require_solvers
 from .._phase import batch_mean
 from ..nudging import Clamped
-from ._plasticity import AbstractPlasticity
+from ._plasticity import AbstractPlasticity, require_plasticity
 from ._rate import RateSTDP
 
 
@@ -37,6 +37,10 @@ class ClampedSTDP(AbstractEstimator):
     solver: AbstractSolver = eqx.field(default_factory=BlockCoordinate)
     nudged_solver: AbstractSolver | None = None
     plasticity: AbstractPlasticity = eqx.field(default_factory=RateSTDP)
+
+    def __check_init__(self):
+        require_solvers(self)
+        require_plasticity(self)
 
     def free_solver(self):
         return self.solver

@@ -16,10 +16,10 @@ from ...relaxation import (
     relax,
     require,
 )
-from .._estimator import AbstractEstimator, Outcome
+from .._estimator import AbstractEstimator, Outcome, require_solvers
 from .._phase import batch_mean
 from ..nudging._nudging import SMALL_BETA
-from ._plasticity import AbstractPlasticity
+from ._plasticity import AbstractPlasticity, require_plasticity
 from ._symmetric import SymmetricSTDP
 
 
@@ -73,6 +73,8 @@ class ContinualEP(AbstractEstimator):
     rate: Scalar | None = eqx.field(default=None, converter=as_scalar)
 
     def __check_init__(self):
+        require_solvers(self)
+        require_plasticity(self)
         require("ContinualEP", "beta", self.beta, nonzero=True, fix=SMALL_BETA)
         if self.rate is not None:
             fix = "`rate=None` keeps the weights still, 1e-2 moves them."

@@ -1,8 +1,10 @@
 import abc
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
+from ...energies import require_kind
 from ...relaxation import Landscape, show_numbers
 
 
@@ -37,3 +39,14 @@ class AbstractPlasticity(eqx.Module):
 
         - `ValueError`: the rule doesn't apply to the landscape's energy.
         """
+
+
+def require_plasticity(method: Any) -> None:
+    """Raises a `TypeError` unless a method's plasticity is one."""
+    require_kind(
+        "plasticity",
+        method.plasticity,
+        AbstractPlasticity,
+        "Pass `ep.SymmetricSTDP()` or `ep.RateSTDP()`.",
+        owner=type(method).__name__,
+    )

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
 
-from ...energies import AbstractUnit, Softmax
+from ...energies import AbstractUnit, require_kind, Softmax
 from ...relaxation import (
     AbstractSolver,
     as_scalar,
@@ -18,7 +18,7 @@ from ...relaxation import (
     Tolerance,
 )
 from .._adjoint import scaled
-from .._estimator import AbstractEstimator
+from .._estimator import AbstractEstimator, require_solvers
 from ._adjoint_gradient import (
     gradient_by_pull_back,
     pulled,
@@ -80,6 +80,14 @@ class ImplicitDifferentiation(AbstractEstimator):
     certify: Scalar = eqx.field(default=1e-4, converter=as_scalar)
 
     def __check_init__(self):
+        require_solvers(self)
+        require_kind(
+            "linear_solver",
+            self.linear_solver,
+            AbstractLinearSolver | None,
+            "Pass `ep.DenseLU()`, `ep.GMRES()` or `ep.ConjugateGradient()`.",
+            owner="ImplicitDifferentiation",
+        )
         fix = "The default is 1e-4."
         require("ImplicitDifferentiation", "certify", self.certify, above=0, fix=fix)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree, Scalar
 
+from ...energies import require_kind
 from ...relaxation import (
     AbstractSolver,
     as_scalar,
@@ -19,7 +20,7 @@ from ...relaxation import (
     Tolerance,
 )
 from .._adjoint import scaled
-from .._estimator import AbstractEstimator
+from .._estimator import AbstractEstimator, require_solvers
 from ._adjoint_gradient import (
     gradient_by_pull_back,
     pulled,
@@ -78,6 +79,10 @@ class RecurrentBackprop(AbstractEstimator):
     certify: Scalar = eqx.field(default=1e-5, converter=as_scalar)
 
     def __check_init__(self):
+        require_solvers(self)
+        fix = "Pass `stop=ep.Tolerance(atol=1e-8)`, or `None` to take all steps."
+        kind = Tolerance | None
+        require_kind("stop", self.stop, kind, fix, owner="RecurrentBackprop")
         require_steps("RecurrentBackprop", self.max_steps)
         fix = "The default is 1e-5."
         require("RecurrentBackprop", "certify", self.certify, above=0, fix=fix)

@@ -14,7 +14,7 @@ from ...relaxation import (
     relax,
     starting_state,
 )
-from .._estimator import AbstractEstimator, Outcome
+from .._estimator import AbstractEstimator, Outcome, require_solvers
 from .._phase import batch_mean
 from ._adjoint_gradient import require_second_derivative
 
@@ -49,6 +49,7 @@ class BackpropThroughTime(AbstractEstimator):
     truncate: int | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
+        require_solvers(self)
         if self.solver.stop is not None:
             raise ValueError(
                 "`solver` of `BackpropThroughTime` stops early (`stop` is "
