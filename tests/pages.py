@@ -103,16 +103,26 @@ def fault(words: list[str]) -> str | None:
     return f"{shlex.join(words)}: --help knows no {unknown}" if unknown else None
 
 
+def readers_environment() -> dict[str, str]:
+    """JAX as a reader has it, with none of the settings of this test run. But what one
+    page compiles, the others read: that is most of their time."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    return others | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".pytest_cache" / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
 def run_python(page: Path, folder: Path) -> str:
-    """Runs the page's Python in a folder, as a reader has it: with none of the settings
-    of this test run. What it printed."""
+    """Runs the page's Python in a folder, as a reader would. What it printed."""
     source = folder / f"{page.stem}.py"
     source.write_text(program(page.read_text("utf-8")), "utf-8")
-    env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, source],
         cwd=folder,
-        env=env | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)},
+        env=readers_environment(),
         capture_output=True,
         text=True,
         timeout=600,

@@ -236,12 +236,23 @@ def uncoupled(bias: float) -> ep.Landscape:
 def test_steps_to_settle_in_closed_form():
     scape = uncoupled(0.8)
     # The distance 0.8 is multiplied by ½ in every step: 0.8 / 2⁹ is above 1e-3.
-    assert steps_to_settle(ep.Euler(step_size=0.5), scape) == (10, 0)
-    assert steps_to_settle(ep.BlockCoordinate(relaxation=1.5), scape) == (10, 0)
-    assert steps_to_settle(ep.BlockCoordinate(relaxation=1.0), scape) == (1, 0)
+    assert steps_to_settle(ep.Euler(step_size=0.5), scape, 4) == ([10], 0)
+    over, exact = (ep.BlockCoordinate(relaxation=w) for w in (1.5, 1.0))
+    assert steps_to_settle(over, scape, 2) == ([10, 10], 0)
+    assert steps_to_settle(exact, scape, 4) == ([1], 0)
     # By 0.9: 64 steps would do for 0.8; 0.99 needs 666, past the first limit.
-    assert steps_to_settle(ep.Euler(step_size=0.01), scape)[0] == 666
-    assert steps_to_settle(ep.Euler(step_size=2.5), scape) == (None, 4)
+    assert steps_to_settle(ep.Euler(step_size=0.01), scape, 4)[0] == [666]
+    assert steps_to_settle(ep.Euler(step_size=2.5), scape, 4) == (None, 4)
+
+
+def test_a_batch_is_settled_with_its_slowest_example():
+    # Hidden units go to 0.8·x, outputs stay: the distance of x = 1/64 is 2⁻⁶ of 1's.
+    net = ep.nets.mlp([1, 3, 2], key=jax.random.key(0), unit=ep.Linear())
+    leaves, treedef = jax.tree.flatten(net)
+    filled = [jnp.full_like(a, 0.8 if a.shape == (1, 3) else 0.0) for a in leaves]
+    x = jnp.asarray([[1.0], [1 / 64], [1 / 64], [1 / 64]])
+    scape = ep.Landscape(jax.tree.unflatten(treedef, filled), x)
+    assert steps_to_settle(ep.Euler(step_size=0.5), scape, 2) == ([10, 4], 0)
 
 
 def test_what_training_needs_in_memory_by_hand():

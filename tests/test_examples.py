@@ -1,10 +1,11 @@
 """The examples are run, as a reader would."""
 
-import os
 import struct
 import subprocess
 import sys
 from pathlib import Path
+
+from pages import readers_environment
 
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -12,13 +13,11 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 def test_the_two_phases_are_drawn(tmp_path: Path):
     picture = tmp_path / "two_phases.png"
-    # None of the settings of this test run.
-    env = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     run = subprocess.run(
         [sys.executable, EXAMPLES / "two_phases.py", picture],
         capture_output=True,
         text=True,
-        env=env | {"JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
+        env=readers_environment() | {"MPLBACKEND": "Agg"},
     )
     assert run.returncode == 0, run.stderr
     header = picture.read_bytes()[:24]

@@ -10,6 +10,7 @@ import jax
 import pytest
 
 import eqprop as ep
+from eqprop.relaxation import estimate_factors
 from helpers_training import (
     base,
     bits,
@@ -248,14 +249,29 @@ OPEN = ep.EquilibriumProp(
 
 @pytest.mark.parametrize("call", [2, 4, 8])
 def test_open_factors_are_resumed_where_they_were(call, tmp_path, one_batch_at_a_time):
-    # Estimated before the first, third and fifth of five batches: in between, the
-    # factors of a resumed run are those of an older model than its own.
+    # Estimated before the first, third and fifth of the first five batches, then once
+    # in five: in between, the factors of a resumed run are those of an older model.
     whole = base(method=OPEN, out=tmp_path / "whole")
     assert "factors.safetensors" in stored(tmp_path / "whole")
     out = tmp_path / "run"
     first = base(method=OPEN, out=out, should_stop=at_call(call))
     assert first.stopped == "interrupted"
     assert_same_run(base(method=OPEN, resume=out), whole)
+
+
+def test_open_factors_are_estimated_more_often_in_the_first_epoch(monkeypatch):
+    seen = []
+
+    def spy(method, few):
+        seen.append(str(bits(few.model)))
+        return estimate_factors(method, few)
+
+    monkeypatch.setattr("eqprop.training._trainer.estimate_factors", spy)
+    run = base(method=OPEN)
+    # Once to compile it, three times in the first five batches, once in five later.
+    assert len(seen) == 1 + 3 + len(run.metrics) - 1
+    # Each time of the model as it is by then.
+    assert len(set(seen[1:])) == len(seen) - 1
 
 
 def test_the_model_that_training_started_from_is_left_alone():

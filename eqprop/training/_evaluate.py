@@ -15,8 +15,9 @@ from ._run import Run
 
 # Results don't depend on it: every example settles by itself.
 _BATCH = 250
-# An open relaxation factor is estimated on so many of the first examples.
-_ESTIMATED_ON = 128
+# Open relaxation factors are estimated on one example in so many, the first ones, but
+# at least on so many.
+_ONE_IN, _AT_LEAST = 128, 128
 
 
 def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, Any]:
@@ -25,7 +26,8 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
     **Arguments:**
 
     - `model`, `data`, `solver`: the model, the examples, and how the free phase
-        settles; an open relaxation factor is estimated on the first 128.
+        settles; an open relaxation factor is estimated on the first examples, one
+        in 128 and at least 128.
 
     **Returns:**
 
@@ -114,8 +116,8 @@ class Evaluation:
 
 def first_examples(model: Model, data: Dataset) -> Landscape:
     """The examples of a data set that open relaxation factors are estimated on."""
-    few = jax.tree.map(lambda a: a[:_ESTIMATED_ON], data.x)
-    return Landscape(model, few)
+    count = max(_AT_LEAST, len(data) // _ONE_IN)
+    return Landscape(model, jax.tree.map(lambda a: a[:count], data.x))
 
 
 def resting_states(model: Model, data: Dataset) -> PyTree[Array]:

@@ -28,7 +28,8 @@ from ._stopping import best_epoch, EarlyStopping
 
 _Tree = TypeVar("_Tree")
 
-# Open relaxation factors are estimated so often in an epoch.
+# Open relaxation factors are estimated so often in the first epoch, in which weights
+# change most, and once in every other.
 _ESTIMATES = 4
 
 # Seconds between reports: long enough that the host costs nothing.
@@ -72,7 +73,6 @@ class Trainer:
             self.validation = Evaluation(model, data.validation, persistent=persistent)
         self.examples = Examples(data.train, batch_size)
         self.batches = -(-self.examples.visited // batch_size)
-        self.between = -(-self.batches // _ESTIMATES)
         self.epoch, self.batch = 0, 0
         self.best: Model | None = None
         self.metrics: list[dict[str, Any]] = []
@@ -138,11 +138,12 @@ class Trainer:
             if self.should_stop():
                 # Weights may have become NaN without a cost yet to show it.
                 return "interrupted" if self._finite() else "nonfinite"
-            if self.batch % self.between == 0:
+            between = self._batches_between_estimates()
+            if self.batch % between == 0:
                 self.factors = self._estimate()
                 method = fill_in(self.method, self.factors)
                 job = dataclasses.replace(job, method=method)
-            due = self.batch - self.batch % self.between + self.between
+            due = self.batch - self.batch % between + between
             stop = min(self.batch + self.chunk, self.batches, due)
             started = time.perf_counter()
             self.state, _, fine = train_batches(
@@ -156,6 +157,9 @@ class Trainer:
             self.batch = stop
             self._tell("train", summarize(self.state.sums))
         return "finished" if self._finite() else "nonfinite"
+
+    def _batches_between_estimates(self) -> int:
+        return -(-self.batches // (1 if self.epoch else _ESTIMATES))
 
     def _estimate(self) -> tuple[jax.Array, ...]:
         """The factors that the method leaves open, at the model of this moment."""

@@ -79,7 +79,7 @@ def equivalents(case: Case) -> float:
     return count_flops(products_of(case)) / (2 * case.batch * case.weights)
 
 
-def relaxation_equivalents(case: Case, steps: int) -> float:
+def relaxation_equivalents(case: Case, steps: int | float) -> float:
     """Matrix-product equivalents of one relaxation: the input's product once, every
     inner weight both ways in each of its steps."""
     inner = sum(case.sizes[a] * case.sizes[b] for a, b in case.edges if a > 0)

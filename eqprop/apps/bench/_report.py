@@ -81,8 +81,9 @@ def _steps(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _sweeps(nets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     first = nets[0]
     yield (
-        f"sweeps: steps from rest to a largest residual of {first['residual']:g} over "
-        f"{first['examples']} test examples (matrix-product equivalents)"
+        f"sweeps: steps from rest to a largest residual of {first['residual']:g} in a "
+        f"batch of {first['batch']} test examples, mean of {first['batches']} "
+        "(matrix-product equivalents)"
     )
     sizes = ["-".join(map(str, net["sizes"])) for net in nets]
     rows = [["", *sizes]]
@@ -105,18 +106,18 @@ def _sweeps(nets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _settled(row: Mapping[str, Any]) -> str:
     if row["steps"] is None:
         return f"never: {row['unconverged']} left"
-    return f"{row['steps']} ({row['matrix_products']:.1f})"
+    return f"{row['steps']:.1f} ({row['matrix_products']:.1f})"
 
 
 def _named(net: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next(row for row in net["solvers"] if row["name"] == name)
 
 
-def _other_steps(net: Mapping[str, Any], name: str) -> int | None:
+def _other_steps(net: Mapping[str, Any], name: str) -> float | None:
     return net["best_steps"] if name == "best ω" else _named(net, name)["steps"]
 
 
-def _share(steps: int | None, other: int | None) -> str:
+def _share(steps: float | None, other: float | None) -> str:
     return "-" if steps is None or other is None else f"{steps / other:.2f}"
 
 

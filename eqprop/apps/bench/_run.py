@@ -34,8 +34,8 @@ DEFINITIONS = {
     "compile_seconds": "tracing and compiling the loop, without any cache",
     "temporary": "bytes that XLA plans besides arguments and results",
     "steps": "of a relaxation from rest, until no example's residual is above the "
-    "bound; null: never within 768",
-    "unconverged": "examples above the bound after the last of 64 or 768 steps",
+    "bound, in the mean over batches (`steps_of_each`); null: never within 768",
+    "unconverged": "examples above the bound after the last of 64, 256 or 768 steps",
     "slope": "exponent p of time ∝ flops^p, with standard error, over steps that take "
     "at least `above` times the cheapest",
 }
@@ -89,7 +89,7 @@ def _sweeps(quick: bool, data_dir: Path | None, note: Callable[[str], None]) -> 
     hidden = [(width,) * k for k in (1, 2, 3)]
     if quick:
         hidden, epochs = [(32,)], 2
-    return measure_sweeps(splits, hidden, epochs=epochs, examples=256, note=note)
+    return measure_sweeps(splits, hidden, epochs=epochs, batches=8, note=note)
 
 
 def _scaling(quick: bool, data_dir: Path | None, note: Callable[[str], None]) -> Any:

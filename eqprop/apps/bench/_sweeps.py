@@ -20,17 +20,18 @@ from ...relaxation import (
     Tolerance,
     tune,
 )
+from ...training._evaluate import first_examples
 from ._cases import house
 from ._nets import Trained, trained_nets
 from ._products import relaxation_equivalents
 
 
 RESIDUAL = 1e-3
+BATCH = 256
 ESTIMATED = "estimated ω"
 FACTORS = tuple(round(1 + 0.05 * k, 2) for k in range(19))
 # Tried in turn: most solvers are done within the first.
-_LIMITS = (64, 768)
-_TUNING_EXAMPLES = 128
+_LIMITS = (64, 256, 768)
 
 
 def measure_sweeps(
@@ -38,28 +39,30 @@ def measure_sweeps(
     hidden: Sequence[tuple[int, ...]],
     *,
     epochs: int,
-    examples: int,
+    batches: int,
     note: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Trains networks and counts the steps from rest to a largest residual of 1e-3.
+    """Trains networks and counts the steps from rest to a largest residual of 1e-3, in
+    the mean over batches: the slowest example of one batch is chance.
 
     **Arguments:**
 
     - `splits`: the data. Its first test examples are settled.
     - `hidden`: the hidden layers of each network.
     - `epochs`: when it is late in training.
-    - `examples`: how many test examples.
+    - `batches`: how many, of 256 test examples each; fewer where there are no more.
     """
     return [
-        measure_net(net, examples) for net in trained_nets(splits, hidden, epochs, note)
+        measure_net(net, batches) for net in trained_nets(splits, hidden, epochs, note)
     ]
 
 
-def measure_net(net: Trained, examples: int) -> dict[str, Any]:
+def measure_net(net: Trained, batches: int) -> dict[str, Any]:
     """What every solver needs on one network."""
     assert net.splits.test is not None
-    scape = Landscape(net.model, net.splits.test.x[:examples])
-    tuning = Landscape(net.model, net.splits.train.x[:_TUNING_EXAMPLES])
+    batches = min(batches, len(net.splits.test) // BATCH)
+    scape = Landscape(net.model, net.splits.test.x[: batches * BATCH])
+    tuning = first_examples(net.model, net.splits.train)
     rows = [_row(net, name, solver, scape) for name, solver in _solvers(tuning).items()]
     swept = [row for row in rows if row["relaxation"] is not None]
     among = [row for row in swept if row["name"] != ESTIMATED]
@@ -71,7 +74,8 @@ def measure_net(net: Trained, examples: int) -> dict[str, Any]:
         "stage": net.stage,
         "epochs": net.epochs,
         "test_error": net.test_error,
-        "examples": scape.batch,
+        "batch": BATCH,
+        "batches": batches,
         "residual": RESIDUAL,
         "best_relaxation": best["relaxation"],
         "best_steps": best["steps"],
@@ -97,7 +101,8 @@ def _solvers(tuning: Landscape) -> dict[str, AbstractSolver]:
 def _row(
     net: Trained, name: str, solver: AbstractSolver, scape: Landscape
 ) -> dict[str, Any]:
-    steps, unconverged = steps_to_settle(solver, scape)
+    each, unconverged = steps_to_settle(solver, scape, BATCH)
+    steps = None if each is None else sum(each) / len(each)
     factor = solver.relaxation if isinstance(solver, BlockCoordinate) else None
     case = house(*net.sizes[1:-1], batch=1, inputs=net.sizes[0])
     case = dataclasses.replace(case, sizes=net.sizes)
@@ -105,6 +110,7 @@ def _row(
         "name": name,
         "relaxation": None if factor is None else round(float(factor), 4),
         "steps": steps,
+        "steps_of_each": each,
         "matrix_products": None
         if steps is None
         else relaxation_equivalents(case, steps),
@@ -112,9 +118,11 @@ def _row(
     }
 
 
-def steps_to_settle(solver: AbstractSolver, scape: Landscape) -> tuple[int | None, int]:
-    """Steps from rest until the largest residual of all examples is at most 1e-3, and
-    how many examples are above it after the last step. `None`: never within 768."""
+def steps_to_settle(
+    solver: AbstractSolver, scape: Landscape, batch: int
+) -> tuple[list[int] | None, int]:
+    """Steps from rest until the largest residual of each batch is at most 1e-3, and how
+    many examples are above it after the last step. `None`: some never within 768."""
     left = 0
     for limit in _LIMITS:
         trial = dataclasses.replace(solver, max_steps=limit, stop=None)
@@ -122,9 +130,9 @@ def steps_to_settle(solver: AbstractSolver, scape: Landscape) -> tuple[int | Non
         # Not `<=`, so that NaN counts as above.
         above = ~(np.asarray(found.observations) <= RESIDUAL)
         left = int(above[-1].sum())
-        settled = np.flatnonzero(~above.any(axis=1))
-        if settled.size:
-            return int(settled[0]), left
+        settled = ~above.reshape(limit + 1, -1, batch).any(axis=2)
+        if settled.any(axis=0).all():
+            return settled.argmax(axis=0).tolist(), left
     return None, left
 
 
@@ -132,7 +140,7 @@ def _steps_or_more(row: dict[str, Any]) -> float:
     return math.inf if row["steps"] is None else float(row["steps"])
 
 
-def _ratio(steps: int | None, best: int | None) -> float | None:
+def _ratio(steps: float | None, best: float | None) -> float | None:
     return None if steps is None or best is None else steps / best
 
 

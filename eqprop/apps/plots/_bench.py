@@ -86,6 +86,8 @@ def _steps(axes: Any, cases: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _sweeps(axes: Any, nets: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
     for k, net in enumerate(nets):
         style = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]}
         label = f"{'-'.join(map(str, net['sizes']))}, {net['stage']}"
@@ -106,12 +108,16 @@ def _sweeps(axes: Any, nets: Sequence[Mapping[str, Any]]) -> None:
             if row["name"] == "estimated ω" and row["steps"] is not None:
                 hollow = {"markerfacecolor": "white", "markersize": 10}
                 axes.plot(row["relaxation"], row["steps"], zorder=3, **style | hollow)
-    residual, examples = nets[0]["residual"], nets[0]["examples"]
+    residual, batch = nets[0]["residual"], nets[0]["batch"]
     axes.set(
         yscale="log",
         xlabel="relaxation factor ω (dimensionless; large hollow marker: estimated)",
-        ylabel=f"sweeps from rest until all\n{examples} examples are at {residual:g}",
+        ylabel=f"sweeps from rest until all {batch} examples\nof a batch are at "
+        f"{residual:g} (mean of batches)",
     )
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(frameon=False, fontsize=7)
 
 
