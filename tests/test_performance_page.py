@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+
 from scripts import benchmark, REPOSITORY
 
 
@@ -20,6 +22,19 @@ def test_the_tables_are_the_stored_measurements():
 def test_they_were_taken_in_full_and_times_with_the_machine_to_themselves():
     assert not any(found["quick"] for found in STORED.values())
     assert STORED["bench.json"]["other_load"] < 0.15
+
+
+def test_the_sweeps_beside_those_in_hindsight_are_the_stored_ones():
+    estimated, best = [], []
+    for net in STORED["sweeps/bench.json"]["sweeps"]:
+        rows = {row["name"]: np.array(row["steps_of_each"]) for row in net["solvers"]}
+        tried = np.array([rows[name] for name in rows if name.startswith("ω")])
+        hindsight = tried.min(axis=0)
+        estimated.append(np.mean(rows["estimated ω"] / hindsight))
+        best.append(np.mean(tried[tried.mean(axis=1).argmin()] / hindsight))
+    text = " ".join(PAGE.split())
+    for ratios, tail in ((estimated, "times the sweeps, network"), (best, "times.")):
+        assert f"takes {min(ratios):.2f} to {max(ratios):.2f} {tail}" in text
 
 
 def test_the_code_on_the_page_runs(capsys):
