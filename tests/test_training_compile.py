@@ -7,6 +7,7 @@ import jax
 import pytest
 
 import eqprop as ep
+from eqprop.relaxation import _relax
 from helpers_training import chain, splits, without_seconds
 
 
@@ -93,3 +94,22 @@ def test_another_number_compiles_nothing(name, first):
     assert not {"train_batches", "evaluate_batches"} & set(names)
     # The other number had its effect.
     assert without_seconds(run) != without_seconds(first[0])
+
+
+def test_training_goes_on_from_the_trace_of_its_check(monkeypatch):
+    # Most of what a second start takes is tracing: each phase of a batch, once.
+    traced = []
+    settle = _relax._settle
+
+    def spy(landscape, *rest):
+        traced.append(landscape.batch)
+        return settle(landscape, *rest)
+
+    monkeypatch.setattr(_relax, "_settle", spy)
+    method = ep.EquilibriumProp(ep.Centered(0.2), ep.BlockCoordinate(max_steps=3))
+    data = splits()
+    assert data.validation is not None
+    ep.fit(chain(), data, method, ep.SGD(0.1), epochs=1, batch_size=6)
+    # Besides: the examples that ω is estimated on, and those of the validation.
+    others = {len(data.train), len(data.validation)}
+    assert [n for n in traced if n not in others] == [6, 6]

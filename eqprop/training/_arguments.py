@@ -12,6 +12,7 @@ from jaxtyping import Array
 from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model, require_kind
 from ..learning import AbstractEstimator
+from ..relaxation import fill_in, no_factors
 from ._config import build_part, to_table
 from ._evaluate import check_data, check_model
 from ._examples import Examples
@@ -88,7 +89,8 @@ def check_numbers(
             raise ValueError(f"`{name}` must be an integer {top}{why}, but is {what}.")
 
 
-# Never run. Under `jit` a second training of the same kind finds the trace.
+# Never run. Under `jit` a second training of the same kind finds the trace, and the
+# training itself those of its relaxations.
 @eqx.filter_jit
 def _gradient(
     method: AbstractEstimator, model: Model, x: Array, y: Array, key: Array
@@ -172,14 +174,18 @@ def check_together(
     optimizer: AbstractOptimizer,
     order: AbstractOrder,
     epochs: int,
+    batch_size: int,
     augmentation: AbstractAugmentation | None,
 ) -> None:
-    """Finds what can't work together by tracing one example; nothing is compiled."""
+    """Finds what can't work together by tracing one batch; nothing is compiled."""
     check_data(model, data.train, "data.train")
     if data.validation is not None:
         check_data(model, data.validation, "data.validation")
     optimizer.init(model)
-    x, y = data.train.x[:1], data.train.y[:1]
+    x, y = (
+        jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype)
+        for a in (data.train.x, data.train.y)
+    )
     key = jax.random.key(0)
     if augmentation is not None:
         varied = jax.eval_shape(augmentation, key, x)
@@ -188,7 +194,8 @@ def check_together(
                 f"`augmentation` turns inputs of shape {x.shape} and type {x.dtype} "
                 f"into {varied.shape} and {varied.dtype}. It must keep both."
             )
-    eqx.filter_eval_shape(_gradient, method, model, x, y, key)
+    closed = fill_in(method, no_factors(method))
+    eqx.filter_eval_shape(_gradient, closed, model, x, y, key)
     size = Examples(data.train, 1).visited
     for epoch in {0, epochs - 1}:
         shape = order(key, epoch, size).shape

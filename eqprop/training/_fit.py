@@ -116,7 +116,9 @@ def fit(
     usual = inspect.signature(fit).parameters["batch_size"].default
     check_numbers(len(data.train), epochs, batch_size, seed, usual_batch=usual)
     check_weight(data)
-    check_together(model, data, method, optimizer, order, epochs, augmentation)
+    check_together(
+        model, data, method, optimizer, order, epochs, batch_size, augmentation
+    )
     check_stopping(early_stopping, data)
     check_memory(memory, optimizer, model)
     directory = _directory(out, resume, config, method, optimizer)
