@@ -8,8 +8,7 @@ RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 PYTHON ?=
 PYTHON3 := $(or $(PYTHON),python3)
-# One more than two cores: some tests wait for a browser or a program.
-WORKERS ?= 3
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: help train test test-long bench docs browser lint format clean
