@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import eqprop as ep
+from eqprop.training._evaluate import first_examples
 from helpers_training import (
     base,
     batches_by_hand,
@@ -127,6 +128,16 @@ def test_evaluation_is_the_mean_over_all_examples(monkeypatch):
     for name, values in expected.items():
         assert whole[name] == pytest.approx(np.mean(values), rel=1e-12), name
         assert parts[name] == pytest.approx(np.mean(values), rel=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(23, 23), (128 * 128, 128), (128 * 130 + 5, 130)]
+)
+def test_open_factors_are_estimated_on_one_example_in_128(size, count):
+    data = examples(size)
+    found = first_examples(chain(), data)
+    np.testing.assert_array_equal(found.x, data.x[:count])
+    assert found.batch == count
 
 
 def test_persistent_states_go_on_where_they_stopped():
