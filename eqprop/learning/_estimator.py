@@ -1,4 +1,5 @@
 import abc
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,24 +37,14 @@ def require_solvers(method: Any, instead: Mapping[type, str] | None = None) -> N
     - `method`: has a `solver`, and may have a `nudged_solver`.
     - `instead`: what to pass in the place of things that are easily taken for it.
     """
-    owner = type(method).__name__
+    check = functools.partial(
+        require_kind, owner=type(method).__name__, instead=instead
+    )
     fix = "Pass a solver, such as `ep.BlockCoordinate()`"
-    require_kind(
-        "solver",
-        method.solver,
-        AbstractSolver,
-        f"{fix}.",
-        owner=owner,
-        instead=instead,
-    )
-    require_kind(
-        "nudged_solver",
-        getattr(method, "nudged_solver", None),
-        AbstractSolver | None,
-        f"{fix}, or `None` to use that of the free phase.",
-        owner=owner,
-        instead=instead,
-    )
+    check("solver", method.solver, AbstractSolver, f"{fix}.")
+    nudged = getattr(method, "nudged_solver", None)
+    fix = f"{fix}, or `None` to use that of the free phase."
+    check("nudged_solver", nudged, AbstractSolver | None, fix)
 
 
 class AbstractEstimator(eqx.Module):

@@ -134,11 +134,11 @@ class Trainer:
 
     def _train_epoch(self) -> str:
         job = self._job()
+        between = -(-self.batches // (1 if self.epoch else _ESTIMATES))
         while self.batch < self.batches:
             if self.should_stop():
                 # Weights may have become NaN without a cost yet to show it.
                 return "interrupted" if self._finite() else "nonfinite"
-            between = self._batches_between_estimates()
             if self.batch % between == 0:
                 self.factors = self._estimate()
                 method = fill_in(self.method, self.factors)
@@ -157,9 +157,6 @@ class Trainer:
             self.batch = stop
             self._tell("train", summarize(self.state.sums))
         return "finished" if self._finite() else "nonfinite"
-
-    def _batches_between_estimates(self) -> int:
-        return -(-self.batches // (1 if self.epoch else _ESTIMATES))
 
     def _estimate(self) -> tuple[jax.Array, ...]:
         """The factors that the method leaves open, at the model of this moment."""
