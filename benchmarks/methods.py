@@ -72,6 +72,11 @@ ROWS = [
         "--energy.unit.type Binary",
         "binary",
     ),
+    Row(
+        "InitializedEP, Centered inside",
+        "--energy.type initialized_mlp --energy.sizes '[64, 128, 10]' "
+        "--method InitializedEP",
+    ),
     Row("ImplicitDifferentiation", "--method ImplicitDifferentiation"),
     Row("RecurrentBackprop", "--method RecurrentBackprop"),
     Row("BackpropThroughTime", "--method BackpropThroughTime"),

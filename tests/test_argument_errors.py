@@ -122,6 +122,22 @@ KINDS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: ep.ClampedSTDP(plasticity=ep.Centered(0.2)),
         "`plasticity` of `ClampedSTDP` is a Centered. Pass `ep.SymmetricSTDP()` or",
     ),
+    "nudging in the place of a method": (
+        lambda: ep.InitializedEP(ep.Centered(0.2)),
+        "`method` of `InitializedEP` is a Centered. Pass the whole method: `ep.Equ",
+    ),
+    "solver in the place of a method": (
+        lambda: ep.InitializedEP(SOLVER),
+        "`method` of `InitializedEP` is a BlockCoordinate. Pass an `ep.EquilibriumPr",
+    ),
+    "model in the place of an energy": (
+        lambda: ep.Initialized(chain(), lambda x: x),
+        "`energy` of `Initialized` is a Model. Pass the energy that relaxes",
+    ),
+    "predictor": (
+        lambda: ep.Initialized(chain().energy, 3),
+        "`predictor` of `Initialized` is an int, 3. Pass an `ep.Feedforward(...)`.",
+    ),
     "stochastic nudging": (
         lambda: ep.StochasticEP(0.2, ep.Gibbs(temperature=0.1)),
         "`nudging` of `StochasticEP` is a float, 0.2. Pass `ep.Centered(0.2)`.",

@@ -124,6 +124,7 @@ PAPERS = {
     "rader2024": ("Optimistix",),
     "geman1984": ("Gibbs",),
     "roberts1996": ("MetropolisLangevin",),
+    "oconnor2019": (*("Initialized", "InitializedEP", "nets.initialized_mlp"),),
     "nest2024": ("AbstractEstimator.equilibrium",),
     "kingma2015": ("Adam",),
     "loshchilov2017": ("Cosine",),

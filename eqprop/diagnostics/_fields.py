@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..energies import AbstractEnergy, Hopfield, Model, Network
+from ..energies import AbstractEnergy, Hopfield, Model, Network, without_predictor
 from ..relaxation import Landscape
 
 
@@ -89,7 +89,8 @@ def receptive_fields(
 
 def layer_names(energy: AbstractEnergy, state: PyTree[Any]) -> list[str]:
     """A name for each leaf of the state: its layer's, or its path in the state."""
-    if isinstance(energy, Network | Hopfield):
-        return [layer.name for layer in energy.layers]
+    itself = without_predictor(energy)
+    if isinstance(itself, Network | Hopfield):
+        return [layer.name for layer in itself.layers]
     paths = jax.tree_util.tree_leaves_with_path(state)
     return [f"state{jax.tree_util.keystr(path)}" for path, _ in paths]

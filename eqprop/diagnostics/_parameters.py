@@ -4,19 +4,20 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, PyTree
 
-from ..energies import Hopfield, Model, Network
+from ..energies import Hopfield, Model, Network, without_predictor
 
 
 def parameters_by_name(model: Model) -> dict[str, Array]:
     """The parameters of a model (or of a gradient like it) by a readable name: the
-    layers an edge couples, in a network; the path elsewhere.
+    layers an edge couples, in a network; the path elsewhere. Those of a predictor
+    ([`eqprop.Initialized`][]), on which no equilibrium depends, are left out.
 
     **Arguments:**
 
     - `model`: a model, or a pytree like it, as a gradient is.
     """
     found: dict[str, Array] = {}
-    energy = model.energy
+    energy = without_predictor(model.energy)
     if isinstance(energy, Network | Hopfield):
         for edge in energy.edges:
             for leaf in _inexact(edge):

@@ -23,6 +23,11 @@ from ._init import (
     FanInUniform as FanInUniform,
     GlorotUniform as GlorotUniform,
 )
+from ._initialized import (
+    Feedforward as Feedforward,
+    Initialized as Initialized,
+    without_predictor as without_predictor,
+)
 from ._kinds import require_kind as require_kind
 from ._model import Model as Model
 from ._network import Network as Network

@@ -15,6 +15,7 @@ from ._landscape import Landscape as Landscape
 from ._relax import relax as relax, starting_state as starting_state
 from ._scalars import (
     as_scalar as as_scalar,
+    inner as inner,
     per_example as per_example,
     require as require,
     require_steps as require_steps,

@@ -123,3 +123,11 @@ def state_size(state: PyTree[Array]) -> Float[Array, " batch"]:
         for s in jax.tree.leaves(state)
     ]
     return jnp.max(jnp.stack(sizes), axis=0)
+
+
+def inner(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
+    """The inner product of two states, for every example."""
+    products = jax.tree.map(
+        lambda s, t: jnp.sum((s * t).reshape(s.shape[0], -1), axis=1), a, b
+    )
+    return jax.tree.reduce(jnp.add, products)

@@ -9,10 +9,9 @@ from jaxtyping import Array, Float, PyTree, Scalar
 
 from ._landscape import Landscape
 from ._relax import relax
-from ._scalars import per_example
+from ._scalars import inner, per_example
 from ._solver import Tolerance
 from .solvers import BlockCoordinate
-from .solvers._misc import inner
 
 
 _Part = TypeVar("_Part")

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from ...diagnostics import parameters_by_name
-from ...energies import Hopfield, Network
+from ...energies import Hopfield, Network, without_predictor
 from ._frame import encode, quantized
 from ._maps import update_map
 from ._programs import update
@@ -114,7 +114,8 @@ def _add_update(session: Session, header: dict, arrays: dict[str, np.ndarray]) -
     header["cosines"] = {name: float(value) for name, value in cosines.items()}
     name = session.watched
     change = -session.rate * np.asarray(parameters_by_name(gradient)[name])
-    named_layers = isinstance(session.model.energy, Network | Hopfield)
+    energy = without_predictor(session.model.energy)
+    named_layers = isinstance(energy, Network | Hopfield)
     from_input = not named_layers or name.split("-")[0] == "input"
     picture = session.subject.picture if from_input else None
     tiles, header["map"] = update_map(change, picture)

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from ...data import Dataset, Splits
 from ...diagnostics import layer_names
 from ...energies import Model
-from ...learning import AbstractNudging, EquilibriumProp
+from ...learning import AbstractNudging, EquilibriumProp, InitializedEP
 from ...relaxation import AbstractSolver, Landscape, relax, tune
 
 
@@ -128,6 +128,8 @@ def of_run(
     model = load(run, checkpoint=checkpoint)
     recipe = build(adapt(RunDirectory.open(run).read_config()))
     own = recipe.method
+    if isinstance(own, InitializedEP):
+        own = own.method
     subject = of_arrays(model, recipe.data(), title or os.path.basename(run))
     some = Landscape(model, subject.x[:128])
     solver = tune(own.free_solver(), some)

@@ -8,6 +8,7 @@ from jaxtyping import PRNGKeyArray
 from .._graph import Edge, INPUT, Layer
 from .._hopfield import Hopfield
 from .._init import AbstractInitializer, FanInUniform
+from .._initialized import Feedforward, Initialized
 from .._kinds import require_kind
 from .._network import Network
 from .._unit import AbstractUnit, HardSigmoid, Linear
@@ -70,6 +71,32 @@ def hopfield(
     unit = rho if rho.quadratic else Linear()
     layers = _chain_layers(sizes, unit, unit)
     return Hopfield(layers, _chain_edges(sizes, layers, init, key), rho)
+
+
+def initialized_mlp(
+    sizes: Sequence[int],
+    *,
+    key: PRNGKeyArray,
+    unit: AbstractUnit = HardSigmoid(),
+    output_unit: AbstractUnit = Linear(),
+    init: AbstractInitializer = FanInUniform(0.7),
+) -> Initialized:
+    """The network of [`eqprop.nets.mlp`][] with a feedforward network of the same
+    layers beside it, which learns to predict its equilibria
+    ([`eqprop.InitializedEP`][]).
+
+    The two begin with equal weights, which then go their own ways.
+
+    **Arguments:** as for [`eqprop.nets.mlp`][].
+
+    ??? cite "O'Connor et al. 2019"
+        Initialized Equilibrium Propagation for backprop-free training, ICLR.
+    """
+    energy = mlp(sizes, key=key, unit=unit, output_unit=output_unit, init=init)
+    terms = [edge.interaction for edge in energy.edges]
+    weights = [term.weight for term in terms if isinstance(term, Dense)]
+    biases = [term.bias for term in terms if isinstance(term, Bias)]
+    return Initialized(energy, Feedforward(weights, biases, energy.units))
 
 
 def _chain_layers(

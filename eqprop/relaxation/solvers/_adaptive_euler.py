@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, Scalar
 
 from .._landscape import Landscape
-from .._scalars import as_scalar, per_example, require, require_steps
+from .._scalars import as_scalar, inner, per_example, require, require_steps
 from .._solver import AbstractSolver, Tolerance
-from ._misc import inner, largest_change, require_bounded_curvature, require_real
+from ._misc import largest_change, require_bounded_curvature, require_real
 
 
 class _AdaptiveState(eqx.Module):

@@ -11,14 +11,6 @@ def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]
     return state_size(jax.tree.map(jnp.subtract, a, b))
 
 
-def inner(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
-    """The inner product of two states, for every example."""
-    products = jax.tree.map(
-        lambda s, t: jnp.sum((s * t).reshape(s.shape[0], -1), axis=1), a, b
-    )
-    return jax.tree.reduce(jnp.add, products)
-
-
 def require_real(owner: str, landscape: Landscape) -> None:
     """Refuses complex states."""
     if landscape.complex:
