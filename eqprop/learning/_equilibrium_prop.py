@@ -56,6 +56,7 @@ class EquilibriumProp(AbstractEstimator):
     def free_solver(self):
         return self.solver
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
         landscape = Landscape(model, x)
@@ -66,6 +67,7 @@ class EquilibriumProp(AbstractEstimator):
         cost = batch_mean(landscape.cost(free.state, y), weight)
         return Outcome(cost, free, nudged), gradient
 
+    @eqx.filter_jit
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         keys = [None] * 2 if key is None else list(jax.random.split(key, 2))
         whole, target, scale = scaled_overlap(landscape, cotangent)

@@ -69,6 +69,9 @@ class AbstractEstimator(eqx.Module):
     ) -> tuple[Outcome, Model]:
         """The mean cost of a batch and its gradient in the parameters.
 
+        The library's methods compile it as a whole, once for all numbers of the same
+        shapes; inside a `jit` of your own it becomes a part of that.
+
         **Arguments:**
 
         - `model`: the model.

@@ -57,6 +57,7 @@ class InitializedEP(AbstractEstimator):
     def free_solver(self):
         return self.method.free_solver()
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         energy = model.energy
         if not isinstance(energy, Initialized):

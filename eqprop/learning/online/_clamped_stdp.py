@@ -45,6 +45,7 @@ class ClampedSTDP(AbstractEstimator):
     def free_solver(self):
         return self.solver
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         keys = [None] * 2 if key is None else list(jax.random.split(key))
         landscape = Landscape(model, x)

@@ -94,9 +94,11 @@ class ImplicitDifferentiation(AbstractEstimator):
     def free_solver(self):
         return self.solver
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         return gradient_by_pull_back(self, model, x, y, weight, state0, key)
 
+    @eqx.filter_jit
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         require_second_derivative("ImplicitDifferentiation", landscape)
         adjoint = self._adjoint(landscape, free.state, cotangent)

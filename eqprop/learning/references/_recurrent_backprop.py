@@ -90,9 +90,11 @@ class RecurrentBackprop(AbstractEstimator):
     def free_solver(self):
         return self.solver
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         return gradient_by_pull_back(self, model, x, y, weight, state0, key)
 
+    @eqx.filter_jit
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         require_second_derivative("RecurrentBackprop", landscape)
         # One step of it stops nowhere, so it need not remember when to give way.

@@ -71,6 +71,7 @@ class BackpropThroughTime(AbstractEstimator):
     def free_solver(self):
         return self.solver
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         @eqx.filter_value_and_grad(has_aux=True)
         def loss(model):
@@ -82,6 +83,7 @@ class BackpropThroughTime(AbstractEstimator):
         (cost, free), gradient = loss(model)
         return Outcome(cost, free), gradient
 
+    @eqx.filter_jit
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         def settled(parts):
             return self._unrolled(Landscape(*parts), state0, key).state
