@@ -258,27 +258,25 @@ def test_a_gradient_is_checked_without_its_predictor():
     assert names[:-1] == list(ep.diagnostics.parameters_by_name(plain(one.model)))
 
 
-@pytest.mark.usefixtures("optimized")
-def test_it_learns_digits_and_settles_in_fewer_sweeps():
-    """Beside the same training without predictor. The nearest class mean errs on
-    10.28 % (test_reproduce_command.py): both networks do better once they have settled,
-    and the predictor before."""
+def test_it_learns_digits_and_where_they_settle():
+    """The nearest class mean errs on 10.28 % (test_reproduce_command.py): the network
+    does better, and its prediction too, before a single sweep. Most examples settle
+    sooner from there than from rest, in the same energy."""
     data = ep.data.digits()
+    labels = np.asarray(data.test.labels)
     inner = ep.EquilibriumProp(ep.Centered(0.2), ep.BlockCoordinate(max_steps=10))
-    key, sizes = jax.random.key(0), [64, 64, 64, 10]
-    sweeps, errors = {}, {}
-    for energy, method in (
-        (ep.nets.mlp(sizes, key=key), inner),
-        (ep.nets.initialized_mlp(sizes, key=key), ep.InitializedEP(inner)),
-    ):
-        model = ep.Model(energy, ep.SquaredError())
-        run = ep.fit(model, data, method, ep.Adam(3e-3), epochs=10, seed=0)
-        solver = ep.BlockCoordinate(1.3, max_steps=200, stop=ep.Tolerance(1e-3))
-        scape = ep.Landscape(run.model, data.test.x)
-        name = type(energy).__name__
-        sweeps[name] = np.asarray(ep.relax(scape, solver).num_steps)
-        answers = np.asarray(scape.output(scape.init())).argmax(axis=1)
-        errors[name] = 100 * np.mean(answers != np.asarray(data.test.labels))
-        assert ep.evaluate(run.model, data.test, solver)["error"] < 10.28
-    assert np.median(sweeps["Initialized"]) <= 0.75 * np.median(sweeps["Network"])
-    assert errors["Initialized"] < 10.28 < errors["Network"]
+    energy = ep.nets.initialized_mlp([64, 64, 64, 10], key=jax.random.key(0))
+    model = ep.Model(energy, ep.SquaredError())
+    method, adam = ep.InitializedEP(inner), ep.Adam(3e-3)
+    run = ep.fit(model, data.train, method, adam, epochs=10, seed=0)
+    stop = ep.Tolerance(1e-3)
+    solver = ep.BlockCoordinate(1.3, max_steps=200, stop=stop, certify=1e-2)
+    predicted, rest = (
+        ep.Landscape(one, data.test.x) for one in (run.model, plain(run.model))
+    )
+    ahead, cold = (ep.relax(scape, solver) for scape in (predicted, rest))
+    assert np.mean(ahead.num_steps < cold.num_steps) > 0.5
+    assert float(ahead.num_steps.mean()) < 0.9 * float(cold.num_steps.mean())
+    for state in (predicted.init(), ahead.state):
+        answers = np.asarray(predicted.output(state)).argmax(axis=1)
+        assert 100 * np.mean(answers != labels) < 10.28
