@@ -8,6 +8,8 @@ import pytest
 
 import eqprop as ep
 import helpers_learning as h
+from compiling import compiling
+from eqprop.relaxation.samplers._walls import walls
 
 
 def phase_results(phase: ep.Equilibrium) -> list[ep.RESULTS]:
@@ -186,3 +188,32 @@ def test_the_trace_counter_counts():
         solver = ep.BlockCoordinate(max_steps=steps)
         step(ep.EquilibriumProp(ep.Centered(0.2), solver), case, jax.random.key(0))
     assert len(traces) == 2
+
+
+EAGER = {
+    "nudged": lambda: ep.EquilibriumProp(ep.Centered(0.2), h.SWEEPS),
+    "clamped": lambda: ep.EquilibriumProp(ep.Clamped(), h.SWEEPS),
+    "implicit": lambda: ep.ImplicitDifferentiation(h.SWEEPS),
+    "series": lambda: ep.RecurrentBackprop(h.SWEEPS),
+    "unrolled": lambda: ep.BackpropThroughTime(ep.Euler(max_steps=5)),
+    "continual": lambda: ep.ContinualEP(0.2, ep.Euler(max_steps=5)),
+    "one-way synapses": lambda: ep.ClampedSTDP(ep.Euler(max_steps=5)),
+    "sampled": lambda: ep.StochasticEP(
+        ep.OneSided(0.2), ep.Langevin(0.1, 0.05, max_steps=5), samples=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_a_gradient_called_by_itself_is_one_program(name):
+    case = h.mlp([5, 6, 3])
+    key, method, other = jax.random.key(0), EAGER[name](), case.x + 0.1
+    jax.clear_caches()
+    # Samplers ask a unit, by its own projection of ±∞, where its walls are.
+    walls(ep.HardSigmoid())
+    with compiling() as names:
+        method.value_and_grad(case.model, case.x, case.y, key=key)
+    assert names == ["value_and_grad"]
+    with compiling() as names:
+        method.value_and_grad(case.model, other, case.y, key=key)
+    assert not names

@@ -1,12 +1,9 @@
 """Numbers are arguments of what is compiled: others of them compile nothing."""
 
-import logging
-import re
-
-import jax
 import pytest
 
 import eqprop as ep
+from compiling import compiling
 from eqprop.relaxation import _relax
 from helpers_training import chain, splits, without_seconds
 
@@ -51,29 +48,11 @@ OTHERS = {
 }
 
 
-class Names(logging.Handler):
-    """Collects the names of the functions that JAX compiles."""
-
-    def __init__(self):
-        super().__init__()
-        self.names: list[str] = []
-
-    def emit(self, record):
-        found = re.search(r"Compiling jit\((\w+)\)", record.getMessage())
-        if found:
-            self.names.append(found.group(1))
-
-
 def run_logged(**numbers) -> tuple[ep.training.Run, list[str]]:
     """A run, and what was compiled for it."""
-    handler, logger = Names(), logging.getLogger("jax")
-    logger.addHandler(handler)
-    try:
-        with jax.log_compiles():
-            run = run_with(**numbers)
-    finally:
-        logger.removeHandler(handler)
-    return run, handler.names
+    with compiling() as names:
+        run = run_with(**numbers)
+    return run, names
 
 
 @pytest.fixture(scope="module")

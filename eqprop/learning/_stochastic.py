@@ -100,6 +100,7 @@ class StochasticEP(AbstractEstimator):
     def free_solver(self):
         return self.solver
 
+    @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         if key is None:
             raise ValueError(
@@ -118,7 +119,6 @@ class StochasticEP(AbstractEstimator):
         )
 
 
-@eqx.filter_jit
 def _estimate(
     method: StochasticEP,
     landscape: Landscape,

@@ -125,7 +125,6 @@ class _Moment(eqx.Module):
     total: PyTree[Array]
 
 
-@eqx.filter_jit
 def _nudged_phase(
     method: ContinualEP, landscape: Landscape, state, weight, key
 ) -> tuple[Equilibrium, Model]:
