@@ -229,6 +229,18 @@ def test_layers_that_do_not_fit_are_refused():
     units = one.model.energy.units
     with pytest.raises(ValueError, match="there are 1, 2 and 2"):
         ep.Feedforward([jnp.zeros((5, 6))], [jnp.zeros(6), jnp.zeros(3)], units)
+    shapes = jnp.zeros((5, 6)), jnp.zeros((4, 3))
+    with pytest.raises(
+        ValueError, match=r"`weights\[1\]`.*\(4, 3\), but there are 6 units"
+    ):
+        ep.Feedforward(shapes, [jnp.zeros(6), jnp.zeros(3)], units)
+    with pytest.raises(
+        ValueError, match=r"`weights\[0\]`.*\(5, 6\), but there are 5 units.*\(4,\)"
+    ):
+        ep.Feedforward(shapes[:1], [jnp.zeros(4)], units[:1])
+    wide = ep.nets.initialized_mlp([7, 6, 3], key=jax.random.key(0)).predictor
+    with pytest.raises(ValueError, match=r"takes 7 inputs.*\(5,\), which are 5"):
+        ep.Landscape(ep.Initialized(one.model.energy, wide), one.x)
     other = case().model.energy.predictor
     with pytest.raises(ValueError, match=r"`predictor` of `Initialized` returned.*6"):
         ep.Landscape(ep.Initialized(one.model.energy, other), one.x)

@@ -93,6 +93,10 @@ class Feedforward(eqx.Module):
     - `weights`, `biases`: $W_k$, `[size of layer k − 1, size of layer k]`, and $b_k$,
         for each layer of the state.
     - `units`: the unit of each.
+
+    **Raises:**
+
+    - `ValueError`: they don't fit each other, or when called don't fit x.
     """
 
     weights: tuple[Float[Array, "below above"], ...] = eqx.field(converter=tuple)
@@ -101,15 +105,28 @@ class Feedforward(eqx.Module):
 
     def __check_init__(self):
         counts = [len(part) for part in (self.weights, self.biases, self.units)]
-        if len(set(counts)) > 1:
+        if len(set(counts)) > 1 or 0 in counts:
             raise ValueError(
                 "`weights`, `biases` and `units` of `Feedforward` must be as many as "
                 f"layers, but there are {counts[0]}, {counts[1]} and {counts[2]}."
             )
+        below = len(self.weights[0])
+        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if weight.shape != (below, *bias.shape):
+                raise ValueError(
+                    f"`weights[{k}]` of `Feedforward` has shape {weight.shape}, but "
+                    f"there are {below} units below and biases of shape {bias.shape}."
+                )
+            below = bias.size
 
     def __call__(self, x: Float[Array, "..."]) -> tuple[Float[Array, " layer"], ...]:
-        """The drive of every layer, for one example."""
+        """The drive of every layer, for one example; x of several axes is flattened."""
         below, drives = x.reshape(-1), []
+        if below.size != len(self.weights[0]):
+            raise ValueError(
+                f"`weights[0]` of `Feedforward` takes {len(self.weights[0])} inputs, "
+                f"but an example has shape {x.shape}, which are {below.size}."
+            )
         for weight, bias, unit in zip(
             self.weights, self.biases, self.units, strict=True
         ):
