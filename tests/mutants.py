@@ -438,4 +438,22 @@ MUTANTS += [
         "model.energy",
         "test_initialized.py -k checked_without",
     ),
+    (
+        METHOD,
+        "nudged = pending[-1].landscape",
+        "nudged = landscape",
+        "test_relaxation_tune.py -k factor_of_its_own",
+    ),
+    (
+        METHOD,
+        "nudged, free.state, batch=batch)",
+        "nudged, None, batch=batch)",
+        "test_relaxation_tune.py -k factor_of_its_own",
+    ),
+    (
+        TUNE,
+        "min(1.0, batch / landscape.batch)",
+        "_SHARE",
+        "test_relaxation_tune.py -k share_of_the_examples",
+    ),
 ]

@@ -12,7 +12,7 @@ import pytest
 
 import eqprop as ep
 from eqprop.relaxation import estimate_factors, fill_in, no_factors
-from eqprop.relaxation._tune import _slowest_of_quarter, spectral_radius
+from eqprop.relaxation._tune import _slowest_of_share, spectral_radius
 from helpers import full_matrix, inputs, network, targets
 
 
@@ -132,18 +132,72 @@ def test_with_a_tolerance_the_fewest_sweeps_count():
     assert sweeps(tuned).max() < 0.6 * sweeps(1.0).max()
 
 
-def test_a_batch_is_expected_to_take_as_long_as_the_slowest_of_a_random_quarter():
+@pytest.mark.parametrize("share", [0.25, 0.6, 1.0])
+def test_a_batch_is_expected_to_take_as_long_as_the_slowest_of_a_random_share(share):
     counts = np.array([[3.0, 9.0, 4.0, 4.0, 20.0], [7.0, 7.0, 7.0, 7.0, 7.0]])
-    # Every example is in it or not by a chance of 1/4; that none is doesn't count.
+    # Every example is in it or not by that chance; that none is doesn't count.
     total, weight = np.zeros(2), 0.0
     for inside in itertools.product([True, False], repeat=5):
         if any(inside):
-            chance = 0.25 ** sum(inside) * 0.75 ** (5 - sum(inside))
+            chance = share ** sum(inside) * (1 - share) ** (5 - sum(inside))
             total += chance * counts[:, list(inside)].max(axis=1)
             weight += chance
     np.testing.assert_allclose(
-        _slowest_of_quarter(jnp.asarray(counts)), total / weight, rtol=1e-12
+        _slowest_of_share(jnp.asarray(counts), jnp.asarray(share)),
+        total / weight,
+        rtol=1e-12,
     )
+
+
+@pytest.mark.parametrize("batch, share", [(5, 0.25), (20, 1.0), (None, 0.25)])
+def test_a_batch_is_a_share_of_the_examples(batch, share, monkeypatch):
+    at = ep.Landscape(network("chain", ("hard_sigmoid",), scale=1.6), inputs(20))
+    seen = []
+
+    def spy(landscape, state0, radius, stop, share):
+        seen.append(float(share))
+        return jnp.ones(())
+
+    monkeypatch.setattr("eqprop.relaxation._tune._fewest_sweeps", spy)
+    estimate_factors(ep.BlockCoordinate(stop=ep.Tolerance()), at, batch=batch)
+    assert seen == [share]
+
+
+def test_a_nudged_phase_has_a_factor_of_its_own():
+    """Found again by settling all examples from their free equilibria with each ω. Of
+    20 examples all are among the slowest, and the batch is all of them."""
+    energy = network("chain", ("hard_sigmoid",), scale=1.6)
+    model = ep.Model(energy, ep.SquaredError())
+    x, y, stop = inputs(20), targets(20), ep.Tolerance(1e-4)
+    block = ep.BlockCoordinate(stop=stop)
+    method = ep.EquilibriumProp(ep.OneSided(2.0), block, block)
+    free = ep.Landscape(model, x)
+    found = method.relaxation_factors(free, y, batch=20)
+    assert len(found) == 2
+    assert found[0] == estimate_factors(block, free, batch=20)[0]
+    settling = dataclasses.replace(block, relaxation=found[0])
+    start, nudged = ep.relax(free, settling).state, free.nudge(y, 2.0)
+
+    def slowest(omega):
+        solver = ep.BlockCoordinate(relaxation=omega, max_steps=300, stop=stop)
+        return int(ep.relax(nudged, solver, start).num_steps.max())
+
+    best = min(slowest(1 + 0.05 * k) for k in range(17))
+    assert slowest(found[1]) == best < slowest(found[0])
+
+
+def test_fixed_sweeps_of_a_nudged_phase_take_the_free_estimate():
+    energy = network("chain", ("hard_sigmoid",), scale=1.6)
+    free = ep.Landscape(ep.Model(energy, ep.SquaredError()), inputs(20))
+    method = ep.EquilibriumProp(
+        ep.OneSided(2.0),
+        ep.BlockCoordinate(stop=ep.Tolerance(1e-4)),
+        ep.BlockCoordinate(max_steps=4),
+    )
+    found = method.relaxation_factors(free, targets(20))
+    assert found == estimate_factors(method, free)
+    wrapped = ep.InitializedEP(method).relaxation_factors(free, targets(20))
+    assert wrapped == found
 
 
 def test_where_nothing_settles_the_spectrum_decides():

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import eqprop as ep
-from eqprop.relaxation import estimate_factors
 from helpers_training import (
     base,
     bits,
@@ -260,14 +260,19 @@ def test_open_factors_are_resumed_where_they_were(call, tmp_path, one_batch_at_a
 
 
 def test_open_factors_are_estimated_more_often_in_the_first_epoch(monkeypatch):
-    seen = []
+    seen, estimate = [], ep.EquilibriumProp.relaxation_factors
 
-    def spy(method, few):
+    def spy(method, few, y, state0, *, batch):
         seen.append(str(bits(few.model)))
-        return estimate_factors(method, few)
+        # Persistent states are where these examples start, at rest at first.
+        assert state0 is not None
+        assert len(y) == len(state0[0]) == few.batch
+        assert any(np.any(s) for s in state0) == (len(seen) > 2)
+        assert batch == 5
+        return estimate(method, few, y, state0, batch=batch)
 
-    monkeypatch.setattr("eqprop.training._trainer.estimate_factors", spy)
-    run = base(method=OPEN)
+    monkeypatch.setattr(ep.EquilibriumProp, "relaxation_factors", spy)
+    run = base(method=OPEN, persistent=True)
     # Once to compile it, three times in the first five batches, once in five later.
     assert len(seen) == 1 + 3 + len(run.metrics) - 1
     # Each time of the model as it is by then.

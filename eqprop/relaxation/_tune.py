@@ -23,6 +23,8 @@ _SETTLING_STEPS, _POWER_STEPS = 24, 20
 # The factors that are tried, on so many of the slowest examples, for so many sweeps.
 _TRIED = tuple(1 + 0.05 * k for k in range(17))
 _SLOWEST, _TRIAL_STEPS = 32, 48
+# The share of the examples that a batch holds, where nobody says how many.
+_SHARE = 0.25
 
 
 def tune(
@@ -41,8 +43,9 @@ def tune(
 
     It costs some 60 sweeps of these examples, and with a tolerance the trials, at most
     48 sweeps with each ω. As training goes on the best ω moves: [`eqprop.fit`][] asks
-    again, four times in the first epoch and once in every other. Filling in another
-    number never recompiles.
+    again, four times in the first epoch and once in every other, with its own batch in
+    the place of a quarter, and for nudged phases with a tolerance in their own
+    landscape. Filling in another number never recompiles.
 
     **Arguments:**
 
@@ -62,17 +65,28 @@ def tune(
 
 
 def estimate_factors(
-    part: Any, landscape: Landscape, state0: PyTree[Array] | None = None
+    part: Any,
+    landscape: Landscape,
+    state0: PyTree[Array] | None = None,
+    *,
+    batch: int | None = None,
 ) -> tuple[Scalar, ...]:
-    """The factors that [`eqprop.tune`][] fills in, in the order of the solvers."""
+    """The factors that [`eqprop.tune`][] fills in, in the order of the solvers.
+
+    **Arguments:**
+
+    - `landscape`: free, or nudged where the solvers settle nudged phases.
+    - `batch`: how many examples wait for each other; by default a quarter of these.
+    """
     waiting = _open_solvers(part)
     if not waiting:
         return ()
     radius = _radii(landscape, state0)
+    share = _SHARE if batch is None else min(1.0, batch / landscape.batch)
     return tuple(
         relaxation_for(radius, 0.9)
         if solver.stop is None
-        else _fewest_sweeps(landscape, state0, radius, solver.stop)
+        else _fewest_sweeps(landscape, state0, radius, solver.stop, jnp.asarray(share))
         for solver in waiting
     )
 
@@ -140,35 +154,39 @@ def _fewest_sweeps(
     state0: PyTree[Array] | None,
     radius: Float[Array, " batch"],
     stop: Tolerance,
+    share: Scalar,
 ) -> Scalar:
     """The ω with which a batch can be expected to settle in the fewest sweeps."""
     rows = jnp.argsort(-radius)[:_SLOWEST]
-    x, held, start = jax.tree.map(
-        lambda a: a[rows], (landscape.x, landscape.held, state0)
-    )
-    slowest = Landscape(landscape.model, x, held=held)
+    beta = landscape.beta
+    if beta is not None:
+        beta = jnp.broadcast_to(beta, landscape.batch)
+    own = (landscape.x, landscape.y, beta, landscape.held, state0)
+    *fixed, start = jax.tree.map(lambda a: a[rows], own)
+    slowest = Landscape(landscape.model, *fixed)
 
     def sweeps(omega):
         solver = BlockCoordinate(relaxation=omega, max_steps=_TRIAL_STEPS, stop=stop)
         return relax(slowest, solver, start, throw=False).num_steps
 
     tried = jnp.asarray(_TRIED)
-    found = _slowest_of_quarter(jax.vmap(sweeps)(tried).astype(tried.dtype))
+    found = _slowest_of_share(jax.vmap(sweeps)(tried).astype(tried.dtype), share)
     best = tried[jnp.argmin(found)]
     settled = jnp.min(found) < _TRIAL_STEPS
     return jnp.where(settled, best, relaxation_for(radius, 1.0)).astype(float)
 
 
-def _slowest_of_quarter(
-    counts: Float[Array, "tried examples"],
+def _slowest_of_share(
+    counts: Float[Array, "tried examples"], share: Scalar
 ) -> Float[Array, " tried"]:
-    """The mean of the largest count in a random quarter of the examples, about a batch.
+    """The mean of the largest count in a random share of the examples, a batch.
 
-    The largest of all is among them one time in four, else the second as often, and so
-    on. The largest of all alone is one example's, and says little of a batch.
+    The largest of all is among them with that chance, else the second with the same,
+    and so on. The largest of all alone is one example's, and says little of a batch.
     """
     falling = -jnp.sort(-counts, axis=-1)
-    chances = 0.75 ** jnp.arange(counts.shape[-1], dtype=counts.dtype)
+    places = jnp.arange(counts.shape[-1], dtype=counts.dtype)
+    chances = (1 - share.astype(counts.dtype)) ** places
     return falling @ (chances / chances.sum())
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator
-from ..relaxation import estimate_factors, fill_in, no_factors
+from ..relaxation import fill_in, no_factors
 from ._arguments import check_same_optimizer
 from ._checkpoint import read_manifest
 from ._evaluate import Evaluation, first_examples, resting_states
@@ -163,7 +163,11 @@ class Trainer:
         if not self.factors:
             return ()
         few = first_examples(self.state.model, self.data.train)
-        return estimate_factors(self.method, few)
+        y, states = jax.tree.map(
+            lambda a: a[: few.batch], (self.data.train.y, self.state.states)
+        )
+        size = self.batch_size
+        return self.method.relaxation_factors(few, y, states, batch=size)
 
     def _finite(self) -> bool:
         return bool(_all_finite(eqx.filter(self.state.model, eqx.is_inexact_array)))

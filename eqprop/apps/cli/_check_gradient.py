@@ -70,7 +70,7 @@ def check_gradient(
     """
     import jax
 
-    from ...relaxation import tune
+    from ...relaxation import fill_in
     from ...training._evaluate import first_examples
     from ..plots import require_figure_file
     from ._gradient_report import examine
@@ -85,7 +85,9 @@ def check_gradient(
     train = recipe.data().train
     x, y = train.x[:examples], train.y[:examples]
     # As in training, where ω is estimated on examples like these.
-    method = tune(recipe.method, first_examples(model, train))
+    few = first_examples(model, train)
+    factors = recipe.method.relaxation_factors(few, train.y[: few.batch])
+    method = fill_in(recipe.method, factors)
     with jax.enable_x64(True):
         report = examine(model, method, x, y, estimators, values, reference)
         problems = report.check.problems(min_cos)
