@@ -397,6 +397,7 @@ MUTANTS += [
 
 INITIALIZED = "learning/_initialized_ep.py"
 PREDICTOR = "energies/_initialized.py"
+FACTORS = "learning/_factors.py"
 DELTA_RULE = "test_initialized.py -k delta_rule_of_each_layer"
 FORWARD = "test_initialized.py -k feedforward_pass"
 INSIDE = "test_initialized.py -k method_inside"
@@ -439,13 +440,13 @@ MUTANTS += [
         "test_initialized.py -k checked_without",
     ),
     (
-        METHOD,
+        FACTORS,
         "nudged = pending[-1].landscape",
         "nudged = landscape",
         "test_relaxation_tune.py -k factor_of_its_own",
     ),
     (
-        METHOD,
+        FACTORS,
         "nudged, free.state, batch=batch)",
         "nudged, None, batch=batch)",
         "test_relaxation_tune.py -k factor_of_its_own",

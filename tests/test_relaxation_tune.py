@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import eqprop as ep
+from eqprop.learning import relaxation_factors
 from eqprop.relaxation import estimate_factors, fill_in, no_factors
 from eqprop.relaxation._tune import _slowest_of_share, spectral_radius
 from helpers import full_matrix, inputs, network, targets
@@ -172,7 +173,7 @@ def test_a_nudged_phase_has_a_factor_of_its_own():
     block = ep.BlockCoordinate(stop=stop)
     method = ep.EquilibriumProp(ep.OneSided(2.0), block, block)
     free = ep.Landscape(model, x)
-    found = method.relaxation_factors(free, y, batch=20)
+    found = relaxation_factors(method, free, y, batch=20)
     assert len(found) == 2
     assert found[0] == estimate_factors(block, free, batch=20)[0]
     settling = dataclasses.replace(block, relaxation=found[0])
@@ -194,9 +195,9 @@ def test_fixed_sweeps_of_a_nudged_phase_take_the_free_estimate():
         ep.BlockCoordinate(stop=ep.Tolerance(1e-4)),
         ep.BlockCoordinate(max_steps=4),
     )
-    found = method.relaxation_factors(free, targets(20))
+    found = relaxation_factors(method, free, targets(20))
     assert found == estimate_factors(method, free)
-    wrapped = ep.InitializedEP(method).relaxation_factors(free, targets(20))
+    wrapped = relaxation_factors(ep.InitializedEP(method), free, targets(20))
     assert wrapped == found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import eqprop as ep
+from eqprop.learning import relaxation_factors
 from helpers_training import (
     base,
     bits,
@@ -260,7 +261,7 @@ def test_open_factors_are_resumed_where_they_were(call, tmp_path, one_batch_at_a
 
 
 def test_open_factors_are_estimated_more_often_in_the_first_epoch(monkeypatch):
-    seen, estimate = [], ep.EquilibriumProp.relaxation_factors
+    seen = []
 
     def spy(method, few, y, state0, *, batch):
         seen.append(str(bits(few.model)))
@@ -269,9 +270,9 @@ def test_open_factors_are_estimated_more_often_in_the_first_epoch(monkeypatch):
         assert len(y) == len(state0[0]) == few.batch
         assert any(np.any(s) for s in state0) == (len(seen) > 2)
         assert batch == 5
-        return estimate(method, few, y, state0, batch=batch)
+        return relaxation_factors(method, few, y, state0, batch=batch)
 
-    monkeypatch.setattr(ep.EquilibriumProp, "relaxation_factors", spy)
+    monkeypatch.setattr("eqprop.training._trainer.relaxation_factors", spy)
     run = base(method=OPEN, persistent=True)
     # Once to compile it, three times in the first five batches, once in five later.
     assert len(seen) == 1 + 3 + len(run.metrics) - 1

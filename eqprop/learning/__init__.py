@@ -2,6 +2,7 @@
 
 from ._equilibrium_prop import EquilibriumProp as EquilibriumProp
 from ._estimator import AbstractEstimator as AbstractEstimator, Outcome as Outcome
+from ._factors import relaxation_factors as relaxation_factors
 from ._initialized_ep import InitializedEP as InitializedEP
 from ._phase import (
     batch_mean as batch_mean,

@@ -6,8 +6,6 @@ from ..energies import require_kind
 from ..relaxation import (
     AbstractSolver,
     BlockCoordinate,
-    estimate_factors,
-    fill_in,
     Landscape,
     relax,
     relax_together,
@@ -57,19 +55,6 @@ class EquilibriumProp(AbstractEstimator):
 
     def free_solver(self):
         return self.solver
-
-    def relaxation_factors(self, landscape, y, state0=None, *, batch=None):
-        solver = self.nudged_solver
-        if solver is None or solver.stop is None:
-            return super().relaxation_factors(landscape, y, state0, batch=batch)
-        # A nudge stiffens the outputs, and its phase starts near where it ends.
-        factors = estimate_factors(self.solver, landscape, state0, batch=batch)
-        settling = fill_in(self.solver, factors)
-        free = relax(landscape, settling, state0, throw=False)
-        key = jax.random.key(0)
-        _, pending = self.nudging.phases(landscape, free.state, y, key=key)
-        nudged = pending[-1].landscape
-        return factors + estimate_factors(solver, nudged, free.state, batch=batch)
 
     @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):

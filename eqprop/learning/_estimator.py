@@ -7,13 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from ..energies import AbstractEnergy, Model, require_kind
-from ..relaxation import (
-    AbstractSolver,
-    Equilibrium,
-    estimate_factors,
-    Landscape,
-    show_numbers,
-)
+from ..relaxation import AbstractSolver, Equilibrium, Landscape, show_numbers
 from ._adjoint import settle
 
 
@@ -61,25 +55,6 @@ class AbstractEstimator(eqx.Module):
     @abc.abstractmethod
     def free_solver(self) -> AbstractSolver:
         """How the free phase settles. Predicting is that phase alone."""
-
-    def relaxation_factors(
-        self,
-        landscape: Landscape,
-        y: Float[Array, "batch ..."],
-        state0: PyTree[Array] | None = None,
-        *,
-        batch: int | None = None,
-    ) -> tuple[Scalar, ...]:
-        """An estimate of ω for every solver that leaves it open, in their order: what
-        [`eqprop.fit`][] fills in as training goes on. See [`eqprop.tune`][].
-
-        **Arguments:**
-
-        - `landscape`, `y`: a free landscape of some hundred examples, their targets.
-        - `state0`: where their free phase starts, by default at rest.
-        - `batch`: how many examples wait for each other; by default a quarter of these.
-        """
-        return estimate_factors(self, landscape, state0, batch=batch)
 
     @abc.abstractmethod
     def value_and_grad(

@@ -57,9 +57,6 @@ class InitializedEP(AbstractEstimator):
     def free_solver(self):
         return self.method.free_solver()
 
-    def relaxation_factors(self, landscape, y, state0=None, *, batch=None):
-        return self.method.relaxation_factors(landscape, y, state0, batch=batch)
-
     @eqx.filter_jit
     def value_and_grad(self, model, x, y, *, weight=None, state0=None, key=None):
         energy = model.energy

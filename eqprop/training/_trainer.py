@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
-from ..learning import AbstractEstimator
+from ..learning import AbstractEstimator, relaxation_factors
 from ..relaxation import fill_in, no_factors
 from ._arguments import check_same_optimizer
 from ._checkpoint import read_manifest
@@ -167,7 +167,7 @@ class Trainer:
             lambda a: a[: few.batch], (self.data.train.y, self.state.states)
         )
         size = self.batch_size
-        return self.method.relaxation_factors(few, y, states, batch=size)
+        return relaxation_factors(self.method, few, y, states, batch=size)
 
     def _finite(self) -> bool:
         return bool(_all_finite(eqx.filter(self.state.model, eqx.is_inexact_array)))

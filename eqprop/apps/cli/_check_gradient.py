@@ -70,6 +70,7 @@ def check_gradient(
     """
     import jax
 
+    from ...learning import relaxation_factors
     from ...relaxation import fill_in
     from ...training._evaluate import first_examples
     from ..plots import require_figure_file
@@ -86,7 +87,7 @@ def check_gradient(
     x, y = train.x[:examples], train.y[:examples]
     # As in training, where ω is estimated on examples like these.
     few = first_examples(model, train)
-    factors = recipe.method.relaxation_factors(few, train.y[: few.batch])
+    factors = relaxation_factors(recipe.method, few, train.y[: few.batch])
     method = fill_in(recipe.method, factors)
     with jax.enable_x64(True):
         report = examine(model, method, x, y, estimators, values, reference)

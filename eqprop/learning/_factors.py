@@ -1,0 +1,40 @@
+import jax
+from jaxtyping import Array, Float, PyTree, Scalar
+
+from ..relaxation import estimate_factors, fill_in, Landscape, relax
+from ._equilibrium_prop import EquilibriumProp
+from ._estimator import AbstractEstimator
+from ._initialized_ep import InitializedEP
+
+
+def relaxation_factors(
+    method: AbstractEstimator,
+    landscape: Landscape,
+    y: Float[Array, "batch ..."],
+    state0: PyTree[Array] | None = None,
+    *,
+    batch: int | None = None,
+) -> tuple[Scalar, ...]:
+    """An estimate of ω for every solver of a method that leaves it open, in their
+    order: as [`eqprop.tune`][], but of nudged phases with a tolerance in the landscape
+    that they settle in.
+
+    **Arguments:**
+
+    - `landscape`, `y`: a free landscape of some hundred examples, their targets.
+    - `state0`: where their free phase starts, by default at rest.
+    - `batch`: how many examples wait for each other; by default a quarter of these.
+    """
+    if isinstance(method, InitializedEP):
+        method = method.method
+    solver = method.nudged_solver if isinstance(method, EquilibriumProp) else None
+    if solver is None or solver.stop is None:
+        return estimate_factors(method, landscape, state0, batch=batch)
+    assert isinstance(method, EquilibriumProp)
+    factors = estimate_factors(method.solver, landscape, state0, batch=batch)
+    settling = fill_in(method.solver, factors)
+    free = relax(landscape, settling, state0, throw=False)
+    # A nudge stiffens the outputs, and its phase starts near where it ends.
+    _, pending = method.nudging.phases(landscape, free.state, y, key=jax.random.key(0))
+    nudged = pending[-1].landscape
+    return factors + estimate_factors(solver, nudged, free.state, batch=batch)
