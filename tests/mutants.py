@@ -441,8 +441,8 @@ MUTANTS += [
     ),
     (
         FACTORS,
-        "nudged = pending[-1].landscape",
-        "nudged = landscape",
+        "pending[-1].landscape,",
+        "landscape,",
         "test_relaxation_tune.py -k factor_of_its_own",
     ),
     (

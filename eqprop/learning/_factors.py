@@ -27,14 +27,16 @@ def relaxation_factors(
     """
     if isinstance(method, InitializedEP):
         method = method.method
-    solver = method.nudged_solver if isinstance(method, EquilibriumProp) else None
-    if solver is None or solver.stop is None:
+    if (
+        not isinstance(method, EquilibriumProp)
+        or method.nudged_solver is None
+        or method.nudged_solver.stop is None
+    ):
         return estimate_factors(method, landscape, state0, batch=batch)
-    assert isinstance(method, EquilibriumProp)
     factors = estimate_factors(method.solver, landscape, state0, batch=batch)
     settling = fill_in(method.solver, factors)
     free = relax(landscape, settling, state0, throw=False)
     # A nudge stiffens the outputs, and its phase starts near where it ends.
     _, pending = method.nudging.phases(landscape, free.state, y, key=jax.random.key(0))
-    nudged = pending[-1].landscape
+    nudged, solver = pending[-1].landscape, method.nudged_solver
     return factors + estimate_factors(solver, nudged, free.state, batch=batch)
