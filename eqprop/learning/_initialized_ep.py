@@ -13,17 +13,21 @@ from ._phase import batch_mean
 from .nudging import AbstractNudging, Centered
 
 
+def _centered() -> EquilibriumProp:
+    return EquilibriumProp(Centered(0.2))
+
+
 class InitializedEP(AbstractEstimator):
     """Initialized Equilibrium Propagation: a predictor learns where relaxations end,
     and they start there.
 
     The energy learns by another method, whose free phase starts at the prediction. The
     predictor learns from each settled free phase $s^0$, by a delta rule for the drives
-    $d(φ, x)$ that it gives:
+    $d(φ, x)$ that it gives. Its gradient is
 
-    $$-\\sum_k \\bigl(s^0_k - \\text{activate}(d_k)\\bigr) \\cdot ∂_φ d_k$$
+    $$-\\sum_k \\bigl(s^0_k - \\text{activate}(d_k)\\bigr) \\cdot ∂_φ d_k,$$
 
-    is its gradient. That is descent on a loss which is convex in d and smallest where
+    that of a loss which is convex in $d$ and smallest where
     $\\text{activate}(d) = s^0$; no saturated unit stops it. In an
     [`eqprop.Feedforward`][] it is local to each synapse. The better it predicts, the
     fewer sweeps the free phase needs; `model.energy.init(x)` is an answer without any.
@@ -38,9 +42,7 @@ class InitializedEP(AbstractEstimator):
         equilibrium to the prediction; here it is the energy's own.
     """
 
-    method: AbstractEstimator = eqx.field(
-        default_factory=lambda: EquilibriumProp(Centered(0.2))
-    )
+    method: AbstractEstimator = eqx.field(default_factory=_centered)
 
     def __check_init__(self):
         fix = "Pass an `ep.EquilibriumProp(...)`."
