@@ -13,8 +13,8 @@ def arrays(tree) -> list[np.ndarray]:
     return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
 
 
-def sigmoid(u):
-    return 1 / (1 + np.exp(-4 * (u - 0.5)))
+def sigmoid(u, slope=4):
+    return 1 / (1 + np.exp(-slope * (u - 0.5)))
 
 
 def test_the_paper_in_one_hour():
@@ -169,8 +169,8 @@ def test_hybrid_networks():
     pooled = np.maximum(response, 0).reshape(-1, 8, 4, 2, 4, 2).mean(axis=(3, 5))
     x, o = pooled.reshape(len(images), -1), np.full((len(images), 24), 0.5)
     for _ in range(500):
-        h = sigmoid(x @ W + b + o @ V.T)
-        o = sigmoid(h @ V + c)
+        h = sigmoid(x @ W + b + o @ V.T, slope=2)
+        o = sigmoid(h @ V + c, slope=2)
     logits = np.concatenate([h, o], axis=1) @ out.T + shift
     wrong = np.sum(np.argmax(logits, axis=1) != np.asarray(test.labels))
     errors = found.number(r"Equilibrium Propagation  loss .* error (\S+) %")
