@@ -187,6 +187,17 @@ def test_a_nudged_phase_has_a_factor_of_its_own():
     assert slowest(found[1]) == best < slowest(found[0])
 
 
+def test_a_nudged_phase_whose_factor_is_given_is_not_settled(monkeypatch):
+    energy = network("chain", ("hard_sigmoid",), scale=1.6)
+    free = ep.Landscape(ep.Model(energy, ep.SquaredError()), inputs(20))
+    block = ep.BlockCoordinate(stop=ep.Tolerance(1e-4))
+    given = dataclasses.replace(block, relaxation=jnp.asarray(1.3))
+    method = ep.EquilibriumProp(ep.OneSided(2.0), block, given)
+    monkeypatch.setattr("eqprop.learning._factors.relax", None)
+    found = relaxation_factors(method, free, targets(20))
+    assert found == estimate_factors(block, free)
+
+
 def test_fixed_sweeps_of_a_nudged_phase_take_the_free_estimate():
     energy = network("chain", ("hard_sigmoid",), scale=1.6)
     free = ep.Landscape(ep.Model(energy, ep.SquaredError()), inputs(20))

@@ -1,7 +1,7 @@
 import jax
 from jaxtyping import Array, Float, PyTree, Scalar
 
-from ..relaxation import estimate_factors, fill_in, Landscape, relax
+from ..relaxation import estimate_factors, fill_in, Landscape, no_factors, relax
 from ._equilibrium_prop import EquilibriumProp
 from ._estimator import AbstractEstimator
 from ._initialized_ep import InitializedEP
@@ -31,6 +31,7 @@ def relaxation_factors(
         not isinstance(method, EquilibriumProp)
         or method.nudged_solver is None
         or method.nudged_solver.stop is None
+        or not no_factors(method.nudged_solver)
     ):
         return estimate_factors(method, landscape, state0, batch=batch)
     factors = estimate_factors(method.solver, landscape, state0, batch=batch)

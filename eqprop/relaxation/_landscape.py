@@ -104,7 +104,7 @@ class Landscape(eqx.Module):
         return is_complex(self.x)
 
     def init(self) -> PyTree[Array]:
-        """The resting state of every example."""
+        """The resting state of every example, or where its predictor has it start."""
         energy, x = as_real((self.energy_fn, self.x))
         return self.hold(self._cast(jax.vmap(energy.init)(x)))
 
