@@ -458,3 +458,36 @@ MUTANTS += [
         "test_relaxation_tune.py -k share_of_the_examples",
     ),
 ]
+
+LOOP = "relaxation/_loop.py"
+LOOKAHEAD = "test_relaxation_lookahead.py"
+
+# The residual measured by the looks of a sweep.
+MUTANTS += [
+    (BLOCKS, "len(blocks) not in (1, 2)", "not blocks", f"{LOOKAHEAD} -k few_sweeps"),
+    (
+        BLOCKS,
+        "return not nudged or landscape.output_leaf() in {*blocks[0], *landscape.held}",
+        "return True",
+        f"{LOOKAHEAD} -k order_of",
+    ),
+    (BLOCKS, "drives[k] = drive", "pass", f"{LOOKAHEAD} -k few_sweeps"),
+    (
+        LOOP,
+        "drive = solver.look(landscape, progress.state, drive)",
+        "pass",
+        f"{LOOKAHEAD} -k few_sweeps",
+    ),
+    (
+        LOOP,
+        "_freeze(done, progress.residual, error)",
+        "error",
+        f"{LOOKAHEAD} -k within_it",
+    ),
+    (
+        "relaxation/_landscape.py",
+        "if k != output:",
+        "if True:",
+        "test_relaxation_minimum.py",
+    ),
+]

@@ -22,21 +22,9 @@ from ._continuation import (
     negative_gradient,
     require_analytic,
 )
-from ._minimum import nudged_minimum
-from ._scalars import as_scalar, require_beta, state_size
+from ._minimum import displaced, nudged_minimum
+from ._scalars import as_arrays, as_scalar, require_beta, state_size
 from ._structure import color, dependencies, picked_leaves
-
-
-def _projected_move(unit: AbstractUnit, s: Array, force: Array) -> Array:
-    """project(s + force) − s. Where nothing is projected this is the force itself: at a
-    state that has run far away, s + force rounds to s, and would pass for settled."""
-    moved = s + force
-    projected = jax.vmap(unit.project)(moved)
-    return jnp.where(projected == moved, force, projected - s)
-
-
-def _as_arrays(tree: Any) -> PyTree[Array]:
-    return jax.tree.map(jnp.asarray, tree)
 
 
 class Landscape(eqx.Module):
@@ -60,7 +48,7 @@ class Landscape(eqx.Module):
     """
 
     model: Model | AbstractEnergy
-    x: PyTree[Array] = eqx.field(converter=_as_arrays)
+    x: PyTree[Array] = eqx.field(converter=as_arrays)
     y: Array | None = None
     beta: Array | None = eqx.field(default=None, converter=as_scalar)
     held: dict[int, Array] = eqx.field(default_factory=dict)
@@ -230,32 +218,40 @@ class Landscape(eqx.Module):
         """The state that every unit would take under a fixed drive."""
         return self.hold(self._by_unit(lambda u, d: u.activate(d), drive))
 
-    def displacement(self, state: PyTree[Array]) -> PyTree[Array]:
+    def displacement(
+        self, state: PyTree[Array], drive: PyTree[Array] | None = None
+    ) -> PyTree[Array]:
         """How far every unit is from where its drive would take it.
 
         $\\text{activate}(\\text{drive}) - s$ for units that have a potential, and
         $\\text{project}(s + \\text{force}) - s$ for those that don't. Zero exactly at
         equilibrium, and where the state is held.
+
+        **Arguments:**
+
+        - `drive`: that of this state, if it is known.
         """
         leaves, treedef = jax.tree.flatten(self.hold(state))
-        drives, units = jax.tree.leaves(self.drive(state)), self.leaf_units()
-        moves = []
-        for k, (unit, d, s) in enumerate(zip(units, drives, leaves, strict=True)):
-            if k in self.held:
-                moves.append(jnp.zeros_like(s))
-            elif unit.curvature[0] > 0:
-                moves.append(jax.vmap(unit.activate)(d) - s)
-            else:
-                moves.append(_projected_move(unit, s, d))
+        drives = jax.tree.leaves(self.drive(state) if drive is None else drive)
+        parts = zip(self.leaf_units(), drives, leaves, strict=True)
+        moves = [
+            jnp.zeros_like(part[-1]) if k in self.held else displaced(*part)
+            for k, part in enumerate(parts)
+        ]
         return jax.tree.unflatten(treedef, moves)
 
-    def residual(self, state: PyTree[Array]) -> Float[Array, " batch"]:
+    def residual(
+        self, state: PyTree[Array], drive: PyTree[Array] | None = None
+    ) -> Float[Array, " batch"]:
         """How far every example is from equilibrium: the certificate, the largest
         [`eqprop.Landscape.displacement`][] of any unit."""
-        return state_size(self.displacement(state))
+        return state_size(self.displacement(state, drive))
 
     def minimum(
-        self, state: PyTree[Array], block: Sequence[int]
+        self,
+        state: PyTree[Array],
+        block: Sequence[int],
+        drives: Sequence[Array] | None = None,
     ) -> tuple[Inexact[Array, "batch ..."], ...]:
         """The states of one block that minimize F with all others fixed.
 
@@ -268,31 +264,22 @@ class Landscape(eqx.Module):
         **Arguments:**
 
         - `block`: indices of the state's leaves.
+        - `drives`: theirs in this state, if they are known.
         """
         state = self.hold(state)
         leaves, units = jax.tree.leaves(state), self.leaf_units()
-        if self.beta is None or self.affine_nudge:
-            drives = zip(block, self.drive(state, block), strict=True)
-            return tuple(jax.vmap(units[k].activate)(d) for k, d in drives)
-        output = self.output_leaf()
-        if output is None:
-            raise ValueError(
-                "`minimum` needs a nudged output that is one leaf of the state."
-            )
-        assert isinstance(self.model, Model)
-        assert self.y is not None
-        drives = negative_gradient(self._interaction, state, block)
-        result = []
-        for k, d in zip(block, drives, strict=True):
-            if k == output:
-                result.append(
-                    nudged_minimum(
-                        self.model.cost, units[k], d, leaves[k], self.y, self.beta
-                    )
-                )
-            else:
-                result.append(jax.vmap(units[k].activate)(d))
-        return tuple(result)
+        output = self._curved_output()
+        drives = self.drive(state, block) if drives is None else drives
+
+        def goal(k, drive):
+            if k != output:
+                return jax.vmap(units[k].activate)(drive)
+            assert isinstance(self.model, Model)
+            assert self.beta is not None
+            cost, unit = self.model.cost, units[k]
+            return nudged_minimum(cost, unit, drive, leaves[k], self.beta)
+
+        return tuple(goal(k, d) for k, d in zip(block, drives, strict=True))
 
     @property
     def affine_nudge(self) -> bool:
@@ -361,6 +348,17 @@ class Landscape(eqx.Module):
             if unit.binary:
                 leaves[k] = leaves[k] + jax.lax.stop_gradient(0.5 - leaves[k])
         return jax.tree.unflatten(treedef, leaves)
+
+    def _curved_output(self) -> int | None:
+        # The nudged output, where the cost's curvature bends its drive.
+        if self.beta is None or self.affine_nudge:
+            return None
+        output = self.output_leaf()
+        if output is None:
+            raise ValueError(
+                "`minimum` needs a nudged output that is one leaf of the state."
+            )
+        return output
 
     def _by_unit(self, fn: Callable, state: PyTree[Array]) -> PyTree[Array]:
         leaves, treedef = jax.tree.flatten(state)

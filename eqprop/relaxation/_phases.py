@@ -8,7 +8,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from ._coarse import stages
 from ._equilibrium import certified, Equilibrium
 from ._landscape import Landscape
-from ._loop import advanced, begun, Progress, run
+from ._loop import advanced, begun, final_residual, Progress, run
 from ._solver import AbstractSolver
 from .columns import as_lanes, Columns, from_lanes, pays
 
@@ -42,21 +42,24 @@ def settled_as_columns(
     if not pays(phases, shared.batch, shared.model):
         return None
     num_steps = jnp.zeros((phases, shared.batch), jnp.int32)
+    stage, progress = solver, None
     for stage, own_key in stages(solver, key):
 
-        def init(own, state, stage=stage, own_key=own_key):
-            return stage.init(_with(shared, own), state, own_key)
+        def start(own, state, num_steps, stage=stage, own_key=own_key):
+            return begun(_with(shared, own), stage, state, num_steps, own_key)
 
-        memory = jax.vmap(init)(own, states)
-        progress = _settled(shared, own, stage, begun(states, memory, num_steps))
+        progress = _settled(shared, own, stage, jax.vmap(start)(own, states, num_steps))
         if progress is None:
             return None
         states, num_steps = progress.state, progress.num_steps
 
-    def finished(own, state, num_steps):
-        return certified(_with(shared, own), solver, state, num_steps)
+    def finished(own, progress):
+        landscape = _with(shared, own)
+        residual = final_residual(landscape, stage, progress)
+        state, num_steps = progress.state, progress.num_steps
+        return certified(landscape, solver, state, num_steps, residual)
 
-    return jax.vmap(finished)(own, states, num_steps)
+    return jax.vmap(finished)(own, progress)
 
 
 def _with(shared: Landscape, own: Own) -> Landscape:

@@ -12,7 +12,7 @@ from ._coarse import stages
 from ._continuation import as_complex
 from ._equilibrium import certified, Equilibrium, require_settled
 from ._landscape import Landscape
-from ._loop import advanced, begun, Progress, run
+from ._loop import advanced, begun, final_residual, Progress, run
 from ._phases import own_parts, settled_as_columns
 from ._solver import AbstractSolver
 
@@ -83,18 +83,17 @@ def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
         if found is not None:
             return jax.tree.map(lambda a: a[0], found)
     num_steps = jnp.zeros(landscape.batch, jnp.int32)
-    seen = []
+    seen, residual = [], None
     for k, (stage, own_key) in enumerate(stages(solver, key)):
-        memory = stage.init(landscape, state, own_key)
-        progress, observations = _settle(
-            landscape, stage, begun(state, memory, num_steps), observe
-        )
+        start = begun(landscape, stage, state, num_steps, own_key)
+        progress, observations = _settle(landscape, stage, start, observe)
         state, num_steps = progress.state, progress.num_steps
+        residual = final_residual(landscape, stage, progress)
         # Where a stage starts is where the one before it ended.
         first = min(k, 1)
         seen.append(jax.tree.map(lambda a, first=first: a[first:], observations))
     observations = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
-    return certified(landscape, solver, state, num_steps, observations)
+    return certified(landscape, solver, state, num_steps, residual, observations)
 
 
 def _settle(landscape, solver, progress: Progress, observe):

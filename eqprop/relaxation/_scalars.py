@@ -22,6 +22,11 @@ def as_scalar(value: Any) -> Any:
     return jnp.asarray(value) if isinstance(value, complex) else value
 
 
+def as_arrays(tree: Any) -> PyTree[Array]:
+    """The tree with JAX arrays for its leaves."""
+    return jax.tree.map(jnp.asarray, tree)
+
+
 def require(
     owner: str,
     name: str,

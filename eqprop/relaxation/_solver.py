@@ -74,3 +74,35 @@ class AbstractSolver(eqx.Module):
     ) -> tuple[PyTree[Array], PyTree[Any], Float[Array, " batch"]]:
         """One step: the new state, the new memory, and each example's error, a cheap
         measure of the distance to equilibrium that is zero exactly there."""
+
+
+class AbstractLookahead(AbstractSolver):
+    """A solver whose step has two halves, a look at drives and a move, and that meets
+    in the next look all that the state's residual still lacks.
+
+    So the driver measures the residual for half the cost, and with a tolerance for
+    nothing: what certifies one state is what the next step starts from.
+    """
+
+    @abc.abstractmethod
+    def looks_ahead(self, landscape: Landscape) -> bool:
+        """Whether that holds on this landscape; otherwise the driver takes whole
+        steps. Decided when traced."""
+
+    @abc.abstractmethod
+    def look(
+        self, landscape: Landscape, state: PyTree[Array], drive: PyTree[Array]
+    ) -> PyTree[Array]:
+        """The drives of the state, from those that the last move met: exact after any
+        move, else where the next one starts."""
+
+    @abc.abstractmethod
+    def move(
+        self,
+        landscape: Landscape,
+        state: PyTree[Array],
+        memory: PyTree[Any],
+        drive: PyTree[Array],
+    ) -> tuple[PyTree[Array], PyTree[Any], PyTree[Array]]:
+        """The rest of a step after a look: the new state, the new memory, and the
+        drives that it met."""

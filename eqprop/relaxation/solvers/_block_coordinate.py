@@ -8,7 +8,7 @@ from jaxtyping import Array, Scalar
 from ...energies import AbstractUnit
 from .._landscape import Landscape
 from .._scalars import as_scalar, per_example, require, require_steps
-from .._solver import AbstractSolver, Tolerance
+from .._solver import AbstractLookahead, Tolerance
 from ._caution import fresh, learn, trusted
 from ._misc import largest_change, require_potential
 
@@ -17,7 +17,7 @@ def _as_order(order: Sequence[int] | None) -> tuple[int, ...] | None:
     return None if order is None else tuple(order)
 
 
-class BlockCoordinate(AbstractSolver):
+class BlockCoordinate(AbstractLookahead):
     """Exact minimization, block by block: one step is one sweep over all layers.
 
     $$s_k \\leftarrow \\text{project}\\bigl(s_k
@@ -32,7 +32,9 @@ class BlockCoordinate(AbstractSolver):
     [`eqprop.tune`][] estimates it. For curved units (`Sigmoid`, `Tanh`, `Softmax`)
     only ω = 1 descends for certain: on the way to a tolerance, an example whose error
     stalls goes back toward it.
-    Error: the largest distance of a block to its minimum, met during the sweep.
+    Error: the largest distance of a layer to its minimum that the sweep met; where
+    layers move in two groups, [`eqprop.relax`][] goes by the residual itself, so that
+    a tolerance of `certify` certifies.
     Reverse-differentiable without `stop`.
 
     The interaction must be affine in every block, which is checked: lateral couplings
@@ -82,20 +84,57 @@ class BlockCoordinate(AbstractSolver):
         return fresh(landscape.batch, jax.tree.leaves(state)[0])
 
     def step(self, landscape, state, memory):
+        state, memory, _, error = self._swept(landscape, state, memory)
+        return state, memory, error
+
+    def looks_ahead(self, landscape):
+        # Of two groups the second is where its drives were met, since the first hasn't
+        # moved again; but a nudged output bends its own.
+        blocks = self._blocks(landscape)
+        if len(blocks) not in (1, 2):
+            return False
+        nudged = landscape.beta is not None
+        return not nudged or landscape.output_leaf() in {*blocks[0], *landscape.held}
+
+    def look(self, landscape, state, drive):
+        block = self._blocks(landscape)[0]
+        met, treedef = jax.tree.flatten(drive)
+        for k, d in zip(block, landscape.drive(state, block), strict=True):
+            met[k] = d
+        return treedef.unflatten(met)
+
+    def move(self, landscape, state, memory, drive):
+        return self._swept(landscape, state, memory, jax.tree.leaves(drive))[:3]
+
+    def _swept(self, landscape, state, memory, met=None):
+        """One sweep: the new state and memory, the drives that it met, its error.
+
+        **Arguments:**
+
+        - `met`: drives that are known; those of the first block are used.
+        """
         error = jnp.zeros(landscape.batch, jax.tree.leaves(state)[0].real.dtype)
         leaves, treedef = jax.tree.flatten(state)
+        drives = [jnp.zeros_like(s) for s in leaves]
         units = landscape.leaf_units()
         omega = self.relaxation
         if omega is not None and memory is not None:
             omega = trusted(omega, memory)
         for block in self._blocks(landscape):
-            goals = landscape.minimum(jax.tree.unflatten(treedef, leaves), block)
-            for k, goal in zip(block, goals, strict=True):
+            here = treedef.unflatten(leaves)
+            own = (
+                landscape.drive(here, block) if met is None else [met[k] for k in block]
+            )
+            met = None
+            goals = landscape.minimum(here, block, own)
+            for k, drive, goal in zip(block, own, goals, strict=True):
                 old = leaves[k]
                 leaves[k] = _beyond(units[k], old, goal, omega)
+                drives[k] = drive
                 error = jnp.maximum(error, largest_change(goal, old))
         memory = None if memory is None else learn(memory, error)
-        return jax.tree.unflatten(treedef, leaves), memory, error
+        state, drive = (treedef.unflatten(part) for part in (leaves, drives))
+        return state, memory, drive, error
 
     def _blocks(self, landscape: Landscape) -> tuple[tuple[int, ...], ...]:
         if self.order is None:
