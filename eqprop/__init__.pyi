@@ -70,6 +70,7 @@ from .learning import (
     RecurrentBackprop as RecurrentBackprop,
     StochasticEP as StochasticEP,
     SymmetricSTDP as SymmetricSTDP,
+    tune as tune,
 )
 from .relaxation import (
     AbstractSampler as AbstractSampler,
@@ -90,7 +91,6 @@ from .relaxation import (
     RelaxationError as RelaxationError,
     RESULTS as RESULTS,
     Tolerance as Tolerance,
-    tune as tune,
 )
 from .relaxation._diffrax import LeakyIntegrator as LeakyIntegrator
 from .relaxation._optimistix import Optimistix as Optimistix

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..energies import Model
-from ..learning import AbstractEstimator, EquilibriumProp
-from ..relaxation import AbstractSolver, Landscape, relax, tune
+from ..learning import AbstractEstimator, EquilibriumProp, tune
+from ..relaxation import AbstractSolver, Landscape, relax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def trace_phases(
     # As the estimators divide it.
     keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
     landscape = Landscape(model, x)
-    method = tune(method, landscape)
+    method = tune(method, landscape, y=y)
     solver = method.free_solver()
     state, free = _follow(landscape, solver, None, y, 0.0, keys[0])
     if not isinstance(method, EquilibriumProp):

@@ -2,7 +2,6 @@
 
 from ._equilibrium_prop import EquilibriumProp as EquilibriumProp
 from ._estimator import AbstractEstimator as AbstractEstimator, Outcome as Outcome
-from ._factors import relaxation_factors as relaxation_factors
 from ._initialized_ep import InitializedEP as InitializedEP
 from ._phase import (
     batch_mean as batch_mean,
@@ -11,6 +10,7 @@ from ._phase import (
     Phase as Phase,
 )
 from ._stochastic import StochasticEP as StochasticEP
+from ._tune import relaxation_factors as relaxation_factors, tune as tune
 from .nudging import (
     AbstractNudging as AbstractNudging,
     Centered as Centered,

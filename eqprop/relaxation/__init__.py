@@ -11,6 +11,12 @@ from ._equilibrium import (
     require_settled as require_settled,
     RESULTS as RESULTS,
 )
+from ._factors import (
+    estimate_factors as estimate_factors,
+    Factor as Factor,
+    fill_in as fill_in,
+    no_factors as no_factors,
+)
 from ._landscape import Landscape as Landscape
 from ._relax import relax as relax, starting_state as starting_state
 from ._scalars import (
@@ -23,17 +29,11 @@ from ._scalars import (
 )
 from ._shown import show_numbers as show_numbers
 from ._solver import AbstractSolver as AbstractSolver, Tolerance as Tolerance
+from ._spectrum import estimate_relaxation as estimate_relaxation
 from ._together import (
     grouped as grouped,
     problem as problem,
     relax_together as relax_together,
-)
-from ._tune import (
-    estimate_factors as estimate_factors,
-    estimate_relaxation as estimate_relaxation,
-    fill_in as fill_in,
-    no_factors as no_factors,
-    tune as tune,
 )
 from .samplers import (
     AbstractSampler as AbstractSampler,

@@ -37,12 +37,14 @@ def require(
     below: float | int | None = None,
     at_most: float | int | None = None,
     nonzero: bool = False,
+    finite: bool = True,
     vector: bool = False,
     plane: bool = False,
     fix: str,
 ) -> None:
     """Raises unless a value is a finite number in its range (`TypeError` or
-    `ValueError`). With `vector` it may be a row of them, with `plane` complex.
+    `ValueError`). Without `finite` it may be infinite, with `vector` a row of numbers,
+    with `plane` complex.
 
     Traced values are let through: they were checked when they were made.
     """
@@ -58,7 +60,7 @@ def require(
             f"`{name}` of `{owner}` must be {what}, but is {value!r}. {fix}"
         )
     bounds = []
-    ok = np.isfinite(numbers)
+    ok = np.isfinite(numbers) if finite else ~np.isnan(numbers)
     if above is not None:
         ok = ok & (numbers > above)
         bounds.append(f"above {above:g}")
@@ -76,7 +78,7 @@ def require(
         bounds.append("not zero")
     if not np.all(ok):
         raise ValueError(
-            f"`{name}` of `{owner}` must be a finite number"
+            f"`{name}` of `{owner}` must be a {'finite ' * finite}number"
             + (" " + " and ".join(bounds) if bounds else "")
             + f", but is {_shown(numbers)}. {fix}"
         )

@@ -6,8 +6,8 @@ from jaxtyping import Array, PyTree
 
 from ..data import Dataset, in_batches, Splits
 from ..energies import Model, require_kind
-from ..learning import AbstractEstimator
-from ..relaxation import AbstractSolver, Landscape, tune
+from ..learning import AbstractEstimator, tune
+from ..relaxation import AbstractSolver, Landscape
 from ._loop import evaluate_batches
 from ._metrics import empty_sums, summarize
 from ._run import Run

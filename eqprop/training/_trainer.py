@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from ..data import AbstractAugmentation, AbstractOrder, Splits
 from ..energies import Model
 from ..learning import AbstractEstimator, relaxation_factors
-from ..relaxation import fill_in, no_factors
+from ..relaxation import Factor, fill_in, no_factors
 from ._arguments import check_same_optimizer
 from ._checkpoint import read_manifest
 from ._evaluate import Evaluation, first_examples, resting_states
@@ -158,7 +158,7 @@ class Trainer:
             self._tell("train", summarize(self.state.sums))
         return "finished" if self._finite() else "nonfinite"
 
-    def _estimate(self) -> tuple[jax.Array, ...]:
+    def _estimate(self) -> tuple[Factor, ...]:
         """The factors that the method leaves open, at the model of this moment."""
         if not self.factors:
             return ()

@@ -94,6 +94,8 @@ def _sweeps(nets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows.append(["best ω", *(f"{net['best_relaxation']:.2f}" for net in nets)])
     estimated = [_named(net, "estimated ω") for net in nets]
     rows.append(["estimated ω", *(f"{row['relaxation']:.2f}" for row in estimated)])
+    falls = [row["falls_over"] for row in estimated]
+    rows.append(["it falls over", *("-" if n is None else f"{n:g}" for n in falls)])
     for name in ("best ω", "ω = 1.00", "Euler(0.5)"):
         ratios = [
             _share(row["steps"], _other_steps(net, name))

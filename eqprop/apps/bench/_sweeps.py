@@ -12,15 +12,15 @@ from ...relaxation import (
     AbstractSolver,
     AdaptiveEuler,
     BlockCoordinate,
+    estimate_factors,
     Euler,
+    fill_in,
     FixedPoint,
     Landscape,
     Nesterov,
     relax,
     Tolerance,
-    tune,
 )
-from ...training._evaluate import first_examples
 from ._cases import house
 from ._nets import Trained, trained_nets
 from ._products import relaxation_equivalents
@@ -62,7 +62,7 @@ def measure_net(net: Trained, batches: int) -> dict[str, Any]:
     assert net.splits.test is not None
     batches = min(batches, len(net.splits.test) // BATCH)
     scape = Landscape(net.model, net.splits.test.x[: batches * BATCH])
-    tuning = first_examples(net.model, net.splits.train)
+    tuning = Landscape(net.model, net.splits.train.x[: scape.batch])
     rows = [_row(net, name, solver, scape) for name, solver in _solvers(tuning).items()]
     swept = [row for row in rows if row["relaxation"] is not None]
     among = [row for row in swept if row["name"] != ESTIMATED]
@@ -94,7 +94,8 @@ def _solvers(tuning: Landscape) -> dict[str, AbstractSolver]:
         solvers[f"ω = {factor:.2f}"] = BlockCoordinate(relaxation=factor)
     # The tolerance says that the slowest example counts.
     waiting = BlockCoordinate(relaxation=None, stop=Tolerance(RESIDUAL))
-    solvers[ESTIMATED] = tune(waiting, tuning)
+    factors = estimate_factors(waiting, tuning, batch=BATCH)
+    solvers[ESTIMATED] = fill_in(waiting, factors)
     return solvers
 
 
@@ -103,12 +104,13 @@ def _row(
 ) -> dict[str, Any]:
     each, unconverged = steps_to_settle(solver, scape, BATCH)
     steps = None if each is None else sum(each) / len(each)
-    factor = solver.relaxation if isinstance(solver, BlockCoordinate) else None
+    factor, falls_over = _factor(solver)
     case = house(*net.sizes[1:-1], batch=1, inputs=net.sizes[0])
     case = dataclasses.replace(case, sizes=net.sizes)
     return {
         "name": name,
-        "relaxation": None if factor is None else round(float(factor), 4),
+        "relaxation": factor,
+        "falls_over": falls_over,
         "steps": steps,
         "steps_of_each": each,
         "matrix_products": None
@@ -116,6 +118,14 @@ def _row(
         else relaxation_equivalents(case, steps),
         "unconverged": unconverged,
     }
+
+
+def _factor(solver: AbstractSolver) -> tuple[float | None, float | None]:
+    """ω, and over how many sweeps it falls, of block sweeps whose ω does."""
+    if not isinstance(solver, BlockCoordinate) or solver.relaxation is None:
+        return None, None
+    over = math.inf if solver.falls_over is None else float(solver.falls_over)
+    return round(float(solver.relaxation), 4), None if math.isinf(over) else over
 
 
 def steps_to_settle(

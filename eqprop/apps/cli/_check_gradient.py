@@ -70,8 +70,7 @@ def check_gradient(
     """
     import jax
 
-    from ...learning import relaxation_factors
-    from ...relaxation import fill_in
+    from ...learning import tune
     from ...training._evaluate import first_examples
     from ..plots import require_figure_file
     from ._gradient_report import examine
@@ -87,8 +86,7 @@ def check_gradient(
     x, y = train.x[:examples], train.y[:examples]
     # As in training, where ω is estimated on examples like these.
     few = first_examples(model, train)
-    factors = relaxation_factors(recipe.method, few, train.y[: few.batch])
-    method = fill_in(recipe.method, factors)
+    method = tune(recipe.method, few, y=train.y[: few.batch])
     with jax.enable_x64(True):
         report = examine(model, method, x, y, estimators, values, reference)
         problems = report.check.problems(min_cos)

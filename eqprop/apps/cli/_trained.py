@@ -11,8 +11,8 @@ import jax
 from ...data import Dataset
 from ...diagnostics import Bias, PhaseTrace, trace_phases
 from ...energies import Model
-from ...learning import AbstractEstimator
-from ...relaxation import Landscape, relax, tune
+from ...learning import AbstractEstimator, tune
+from ...relaxation import Landscape, relax
 from ...training import build, load, RunDirectory
 from ._gradient_report import examine
 from ._train import with_folder
@@ -49,7 +49,7 @@ class Trained:
     def bias(self) -> dict[str, Bias]:
         """How far methods are from the exact gradient, the run's own among them."""
         few = self.train.x[:_CHECKED], self.train.y[:_CHECKED]
-        method = tune(self.method, Landscape(self.model, few[0]))
+        method = tune(self.method, Landscape(self.model, few[0]), y=few[1])
         with jax.enable_x64(True):
             report = examine(self.model, method, *few, None, _BETAS, "implicit")
         return report.check.bias

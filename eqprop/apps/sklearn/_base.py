@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...data import Splits
 from ...energies import AbstractCost, HardSigmoid, Model
-from ...learning import Centered, EquilibriumProp
-from ...relaxation import AbstractSolver, BlockCoordinate, Landscape, Tolerance, tune
+from ...learning import Centered, EquilibriumProp, tune
+from ...relaxation import AbstractSolver, BlockCoordinate, Landscape, Tolerance
 from ...training import Adam, DivergenceWarning, EarlyStopping, fit, Run
 from ._checks import (
     check_numbers,

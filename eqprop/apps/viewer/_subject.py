@@ -15,7 +15,13 @@ from ...data import Dataset, Splits
 from ...diagnostics import layer_names
 from ...energies import Model
 from ...learning import AbstractNudging, EquilibriumProp, InitializedEP
-from ...relaxation import AbstractSolver, Landscape, relax, tune
+from ...relaxation import (
+    AbstractSolver,
+    BlockCoordinate,
+    estimate_relaxation,
+    Landscape,
+    relax,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +138,10 @@ def of_run(
         own = own.method
     subject = of_arrays(model, recipe.data(), title or os.path.basename(run))
     some = Landscape(model, subject.x[:128])
-    solver = tune(own.free_solver(), some)
+    solver = own.free_solver()
+    if isinstance(solver, BlockCoordinate) and solver.relaxation is None:
+        # What is stepped by hand has one number, an ω that stays.
+        solver = dataclasses.replace(solver, relaxation=estimate_relaxation(some))
     nudging = own.nudging if isinstance(own, EquilibriumProp) else None
     first = _first_mistake(some, solver, subject.y[:128])
     return dataclasses.replace(subject, solver=solver, nudging=nudging, first=first)
