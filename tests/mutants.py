@@ -9,7 +9,8 @@ PHASE = "learning/_phase.py"
 METHOD = "learning/_equilibrium_prop.py"
 TOGETHER = "relaxation/_together.py"
 COLUMNS = "test_relaxation_columns.py -k own_energy"
-TUNE = "relaxation/_tune.py"
+TUNE = "relaxation/_factors.py"
+SPECTRUM = "relaxation/_spectrum.py"
 UNROLLED = "learning/references/_unrolled.py"
 
 CLOSED = "test_learning_exact.py -k quadratic_bias"
@@ -310,13 +311,13 @@ MUTANTS += [
         COLUMNS,
     ),
     (
-        TUNE,
+        SPECTRUM,
         "jnp.sqrt(1 - rho**2)",
         "jnp.sqrt(1 + rho**2)",
         "test_relaxation_tune.py -k best_factor",
     ),
     (
-        TUNE,
+        SPECTRUM,
         "growth[-1] * growth[-2]",
         "growth[-1] * growth[-1]",
         "test_relaxation_tune.py -k has_their_slope",
@@ -397,7 +398,7 @@ MUTANTS += [
 
 INITIALIZED = "learning/_initialized_ep.py"
 PREDICTOR = "energies/_initialized.py"
-FACTORS = "learning/_factors.py"
+FACTORS = "learning/_tune.py"
 DELTA_RULE = "test_initialized.py -k delta_rule_of_each_layer"
 FORWARD = "test_initialized.py -k feedforward_pass"
 INSIDE = "test_initialized.py -k method_inside"
@@ -456,6 +457,31 @@ MUTANTS += [
         "min(1.0, batch / landscape.batch)",
         "_SHARE",
         "test_relaxation_tune.py -k share_of_the_examples",
+    ),
+]
+
+FALLING = "test_relaxation_falling.py -k parabola"
+FIXED = "test_relaxation_tune.py -k least_is_left"
+
+# Over-relaxation that falls.
+MUTANTS += [
+    (BLOCKS, "(count % over / over) ** 2", "(count % over / over)", FALLING),
+    (BLOCKS, "count % over / over", "count / over", FALLING),
+    (BLOCKS, "count + 1", "count", FALLING),
+    (BLOCKS, "(1 - (count", "(0 + (count", FALLING),
+    (TUNE, "argmin(jax.vmap(left)", "argmax(jax.vmap(left)", FIXED),
+    (
+        TUNE,
+        "slice(_EXAMPLES)",
+        "slice(None)",
+        "test_relaxation_tune.py -k first_128",
+    ),
+    (TUNE, "_tried(float(solver.max_steps))", "_tried(_PERIOD)", FIXED),
+    (
+        FACTORS,
+        "relaxation_factors(part, landscape, y, state0)",
+        "estimate_factors(part, landscape, state0)",
+        "test_relaxation_tune.py -k where_its_phases_settle",
     ),
 ]
 

@@ -94,6 +94,11 @@ def test_sweeps_are_counted_for_every_solver(found: dict[str, Any]):
         assert net["best_steps"] == min(steps)
         assert all(row["unconverged"] == 0 for row in rows.values())
         assert all(row["steps_of_each"] == [row["steps"]] for row in rows.values())
+        fixed = net["fixed"]
+        assert fixed["sweeps"] == 5
+        assert fixed["best_relaxation"] in [row["relaxation"] for row in swept]
+        assert 0 <= fixed["best_left"] <= 100
+        assert 0 <= fixed["left"] <= 100
         # On units without curvature but ½s² the two are one algorithm.
         assert rows["Euler(0.5)"]["steps"] == rows["FixedPoint(0.5)"]["steps"]
 
@@ -117,7 +122,15 @@ def test_the_tables_and_the_figure_show_it(found: dict[str, Any], run: Path):
     text = "\n".join(report_lines(found))
     for case in found["steps"]:
         assert case["name"] in text
-    for name in ("steps:", "sweeps:", "scaling:", "memory:", "ω = 1.90", "× JAX"):
+    for name in (
+        "steps:",
+        "sweeps:",
+        "scaling:",
+        "memory:",
+        "ω = 1.90",
+        "× JAX",
+        "left, estimated",
+    ):
         assert name in text
     figure = (run.parent / "bench.svg").read_text()
     assert figure.count("<path") > 40

@@ -55,7 +55,8 @@ def test_with_a_tolerance_every_example_falls_by_itself():
 
 
 def test_an_infinite_number_of_sweeps_leaves_it_as_it_is():
-    at = ep.Landscape(network("skip"), inputs(3)).nudge(targets(3), 0.3)
+    model = ep.Model(network("skip"), ep.SquaredError())
+    at = ep.Landscape(model, inputs(3)).nudge(targets(3), 0.3)
     stays = ep.BlockCoordinate(OMEGA, max_steps=9)
     endless = ep.BlockCoordinate(OMEGA, max_steps=9, falls_over=jnp.inf)
     np.testing.assert_allclose(
@@ -74,7 +75,8 @@ def test_curved_units_keep_their_caution():
         1.9, max_steps=400, stop=ep.Tolerance(1e-10), certify=1e-8, falls_over=200
     )
     memory = bold.init(at, at.init(), None)
-    assert memory is not None and memory.caution is not None
+    assert memory is not None
+    assert memory.caution is not None
     assert bool(jnp.all(ep.relax(at, bold, throw=False).converged))
 
 

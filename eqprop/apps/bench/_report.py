@@ -102,7 +102,16 @@ def _sweeps(nets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             for row, net in zip(estimated, nets, strict=True)
         ]
         rows.append([f"its steps / {name}", *ratios])
+    fixed = [net["fixed"] for net in nets]
+    rows.append(["fixed sweeps", *(f"{row['sweeps']}" for row in fixed)])
+    rows.append(["left, best ω that stays", *(_left(row, "best_") for row in fixed)])
+    rows.append(["left, estimated ω", *(_left(row, "") for row in fixed)])
     yield from _table(rows)
+
+
+def _left(row: Mapping[str, Any], which: str) -> str:
+    """What fixed sweeps leave unsettled, and with which ω."""
+    return f"{row[f'{which}left']:.2f} % ({row[f'{which}relaxation']:.2f})"
 
 
 def _settled(row: Mapping[str, Any]) -> str:

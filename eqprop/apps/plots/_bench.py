@@ -111,7 +111,8 @@ def _sweeps(axes: Any, nets: Sequence[Mapping[str, Any]]) -> None:
     residual, batch = nets[0]["residual"], nets[0]["batch"]
     axes.set(
         yscale="log",
-        xlabel="relaxation factor ω (dimensionless; large hollow marker: estimated,\nwhich may fall from there)",
+        xlabel="relaxation factor ω (dimensionless; large hollow marker: estimated,\n"
+        "below its line where it falls)",
         ylabel=f"sweeps from rest until all {batch} examples\nof a batch are at "
         f"{residual:g} (mean of batches)",
     )

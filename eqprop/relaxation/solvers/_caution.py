@@ -31,7 +31,9 @@ def fresh(batch: int, like: Array) -> Caution:
     return Caution(one, one * jnp.inf, jnp.zeros(batch, jnp.int32))
 
 
-def trusted(relaxation: Float[Array, "*batch"], caution: Caution) -> Float[Array, " batch"]:
+def trusted(
+    relaxation: Float[Array, "*batch"], caution: Caution
+) -> Float[Array, " batch"]:
     """The ω that every example still takes. Under-relaxation (ω < 1) is safe as is."""
     excess = jnp.maximum(relaxation - 1, 0).astype(caution.share.dtype)
     return jnp.minimum(relaxation, 1).astype(excess.dtype) + caution.share * excess
