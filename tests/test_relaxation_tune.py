@@ -112,10 +112,10 @@ def test_the_estimate_is_the_best_factor(scale):
     assert best < 0.5 * sweep_radius(matrix[5:, 5:], even, 1.0)
 
 
-def tried(over: float) -> list[tuple[float, float]]:
-    """Every ω that `tune` tries, and over how many sweeps it falls."""
-    stay = [(1 + 0.1 * k, math.inf) for k in range(9)]
-    return stay + [(1 + 0.1 * k, over) for k in range(2, 10)]
+SMALL = [1.0, 1.05, 1.1, 1.15, 1.2]
+LARGE = [1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9]
+# Every ω that is tried with a tolerance, and over how many sweeps it falls.
+TRIED = [(w, math.inf) for w in SMALL + LARGE] + [(w, 20.0) for w in LARGE]
 
 
 @pytest.mark.parametrize("sweeps", [8, 12])
@@ -127,23 +127,23 @@ def test_of_fixed_sweeps_the_least_is_left(sweeps):
     def left(omega, over):
         own = dataclasses.replace(solver, relaxation=omega, falls_over=over)
         residual = np.asarray(ep.relax(at, own, throw=False).residual)
-        return np.mean(residual**2 / (residual**2 + 1e-6))
+        return np.mean(residual**8 / (residual**8 + 1e-24))
 
     tuned = ep.tune(solver, at)
     found = float(tuned.relaxation), float(tuned.falls_over)
-    best = min(left(*factor) for factor in tried(sweeps))
+    best = min(left(omega, sweeps) for omega in SMALL + LARGE)
     assert left(*found) == pytest.approx(best, rel=1e-9)
     assert left(*found) < 0.7 * left(1.0, math.inf)
 
 
-def test_the_first_128_examples_decide():
+def test_the_first_256_examples_decide():
     energy, x = network("chain", ("hard_sigmoid",), scale=1.6), inputs(1000)
     # Without an input nearly all units are free, and ask for more over-relaxation.
-    others = jnp.where(jnp.arange(1000)[:, None] < 128, x, 0)
+    others = jnp.where(jnp.arange(1000)[:, None] < 256, x, 0)
     solver = ep.BlockCoordinate(max_steps=8)
     tuned = ep.tune(solver, ep.Landscape(energy, others))
-    assert tuned == ep.tune(solver, ep.Landscape(energy, x[:128]))
-    assert tuned != ep.tune(solver, ep.Landscape(energy, others[128:]))
+    assert tuned == ep.tune(solver, ep.Landscape(energy, x[:256]))
+    assert tuned != ep.tune(solver, ep.Landscape(energy, others[256:]))
 
 
 def test_with_a_tolerance_the_fewest_sweeps_count():
@@ -164,7 +164,7 @@ def test_with_a_tolerance_the_fewest_sweeps_count():
 
     tuned = ep.tune(ep.BlockCoordinate(stop=goal), at)
     found = float(tuned.relaxation), float(tuned.falls_over)
-    best = min(of_a_batch(*factor) for factor in tried(20))
+    best = min(of_a_batch(*factor) for factor in TRIED)
     assert of_a_batch(*found) == pytest.approx(best, rel=1e-12)
     assert sweeps(*found).max() < 0.6 * sweeps(1.0).max()
 
@@ -220,7 +220,7 @@ def test_a_nudged_phase_has_a_factor_of_its_own():
         return int(ep.relax(nudged, solver, start).num_steps.max())
 
     own, other = [(f.relaxation, f.falls_over) for f in (found[1], found[0])]
-    assert slowest(*own) == min(slowest(*f) for f in tried(20)) < slowest(*other)
+    assert slowest(*own) == min(slowest(*f) for f in TRIED) < slowest(*other)
 
 
 def test_a_nudged_phase_whose_factor_is_given_is_not_settled(monkeypatch):

@@ -29,17 +29,19 @@ def tune(
 
     Fills in every [`eqprop.BlockCoordinate`][] whose `relaxation` is `None`, for the
     examples of the landscape: some that stay the same, so that no example's result
-    depends on its batch-mates. Seventeen factors are tried: ω = 1, 1.1, …, 1.8 that
-    stay, and 1.2, …, 1.9 that fall. With a fixed number of sweeps 128 of the examples
-    settle with each, ω falling over all of them, and the one is taken that leaves the
-    least, in the mean over examples of $r^2 / (r^2 + \\text{certify}^2)$, r the
-    residual. With a tolerance the slowest decides how long a batch takes: those that
-    should be slowest, a sixteenth of the examples but at least 32, settle with each, ω
-    falling over 20 sweeps at a time, and the one is taken with which a random quarter
-    of all needs the fewest sweeps in the mean, until its slowest is settled.
+    depends on its batch-mates. Twelve are tried: ω = 1, 1.05, …, 1.2, 1.3, …, 1.9.
 
-    It costs 17 times the sweeps of 128 examples; with a tolerance some 60 sweeps of
-    all, and of the slowest 17 times at most 48. As training goes on the best ω moves:
+    With a fixed number of sweeps 256 of the examples settle with each, ω falling over
+    all sweeps, and the one is taken that leaves the fewest uncertified, counted
+    smoothly: the mean of $r^8 / (r^8 + \\text{certify}^8)$, r the residual. With a
+    tolerance the slowest decides how long a batch takes: those that should be slowest,
+    a sixteenth of the examples but at least 32, settle with an ω that stays and, from
+    1.3 on, with one that falls over 20 sweeps at a time, and the one is taken with
+    which a random quarter of all needs the fewest sweeps in the mean, until its slowest
+    is settled.
+
+    It costs 12 times the sweeps of 256 examples; with a tolerance some 60 sweeps of
+    all, and of the slowest 19 times at most 48. As training goes on the best ω moves:
     [`eqprop.fit`][] asks again, four times in the first epoch and once in every other,
     with its own batch in the place of a quarter. Filling in another number never
     recompiles.

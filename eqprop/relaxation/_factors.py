@@ -18,14 +18,15 @@ from .solvers import BlockCoordinate
 
 _Part = TypeVar("_Part")
 
-# The factors that are tried: those that stay, and those that fall.
-_STAY = tuple(1 + 0.1 * k for k in range(9))
-_FALL = tuple(1 + 0.1 * k for k in range(2, 10))
-# Over so many sweeps, where nobody knows how many it takes.
-_PERIOD = 20.0
-# They are tried on so many examples; with a tolerance on the slowest, at least so many
-# and this share of all, for so many sweeps.
-_EXAMPLES, _SLOWEST, _SHARE_OF_SLOWEST, _TRIAL_STEPS = 128, 32, 1 / 16, 48
+# What is tried: one hidden layer needs the small ones, and there a twentieth matters.
+_OMEGAS = (1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9)
+# With a tolerance those from here on fall too, over so many sweeps at a time, on the
+# slowest examples, at least so many and this share of all, for so many sweeps.
+_FALLING, _PERIOD = 5, 20.0
+_SLOWEST, _SHARE_OF_SLOWEST, _TRIAL_STEPS = 32, 1 / 16, 48
+# Fixed sweeps are tried on so many examples, and count those that are left uncertified,
+# as smoothly as so few of them need: (r / certify) to this power.
+_EXAMPLES, _SHARPNESS = 256, 8
 # The share of the examples that a batch holds, where nobody says how many.
 _SHARE = 0.25
 
@@ -77,17 +78,11 @@ def fill_in(part: _Part, factors: Sequence[Factor]) -> _Part:
 
 
 def _staying(omega: Float[Array, "..."]) -> Factor:
-    return Factor(omega, jnp.full_like(omega, jnp.inf))
+    return _falling(omega, jnp.inf)
 
 
-def _tried(falls_over: float) -> Factor:
-    """The factors that are tried, one after the other."""
-    stay, fall = jnp.asarray(_STAY, float), jnp.asarray(_FALL, float)
-    over = jnp.full_like(fall, falls_over)
-    staying = _staying(stay)
-    return jax.tree.map(
-        lambda *parts: jnp.concatenate(parts), staying, Factor(fall, over)
-    )
+def _falling(omega: Float[Array, "..."], over: float) -> Factor:
+    return Factor(omega, jnp.full_like(omega, over))
 
 
 @eqx.filter_jit
@@ -96,11 +91,12 @@ def _least_left(
 ) -> Factor:
     """The factor that leaves the fewest examples uncertified."""
     few, start = _rows(landscape, state0, slice(_EXAMPLES))
-    tried = _tried(float(solver.max_steps))
+    tried = _falling(jnp.asarray(_OMEGAS, float), float(solver.max_steps))
 
     def left(factor):
         residual = relax(few, _filled(solver, factor), start, throw=False).residual
-        share = residual**2 / (residual**2 + solver.certify**2)
+        beyond = jnp.log(residual) - jnp.log(solver.certify).astype(residual.dtype)
+        share = jax.nn.sigmoid(_SHARPNESS * beyond)
         return jnp.mean(jnp.nan_to_num(share, nan=1.0))
 
     best = jnp.argmin(jax.vmap(left)(tried))
@@ -119,7 +115,9 @@ def _fewest_sweeps(
     count = max(_SLOWEST, int(_SHARE_OF_SLOWEST * landscape.batch))
     rows = jnp.argsort(-radius)[:count]
     slowest, start = _rows(landscape, state0, rows)
-    tried = _tried(_PERIOD)
+    omegas = jnp.asarray(_OMEGAS, float)
+    both = _staying(omegas), _falling(omegas[_FALLING:], _PERIOD)
+    tried = jax.tree.map(lambda *parts: jnp.concatenate(parts), *both)
 
     brief = _shortened(solver, _TRIAL_STEPS)
 
