@@ -43,7 +43,10 @@ def test_the_code_on_the_page_runs(capsys):
     for block in blocks:
         exec(compile(block, "performance.md", "exec"), {})
     # The estimated factor of an untrained net, which couples its layers weakly.
-    assert 1 < float(capsys.readouterr().out) < 1.5
+    shown = capsys.readouterr().out
+    found = re.search(r"relaxation=([\d.]+), .*falls_over=10", shown)
+    assert found is not None, shown
+    assert 1 < float(found[1]) < 1.5
 
 
 def test_the_commands_on_the_page_exist():

@@ -169,8 +169,8 @@ def test_hybrid_networks():
     pooled = np.maximum(response, 0).reshape(-1, 8, 4, 2, 4, 2).mean(axis=(3, 5))
     x, o = pooled.reshape(len(images), -1), np.full((len(images), 24), 0.5)
     for _ in range(500):
-        h = sigmoid(x @ W + b + o @ V.T, slope=2)
-        o = sigmoid(h @ V + c, slope=2)
+        h = sigmoid(x @ W + b + o @ V.T, slope=1)
+        o = sigmoid(h @ V + c, slope=1)
     logits = np.concatenate([h, o], axis=1) @ out.T + shift
     wrong = np.sum(np.argmax(logits, axis=1) != np.asarray(test.labels))
     errors = found.number(r"Equilibrium Propagation  loss .* error (\S+) %")

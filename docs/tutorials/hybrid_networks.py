@@ -117,7 +117,7 @@ class Hybrid(eqx.Module):
     def __init__(self, key):
         keys = jax.random.split(key, 3)
         self.filters = eqx.nn.Conv2d(1, 8, 3, padding=1, key=keys[0])
-        unit = ep.Sigmoid(slope=2, center=0.5)
+        unit = ep.Sigmoid(slope=1, center=0.5)
         self.block = ep.nets.mlp(
             [128, 48, 24], key=keys[1], unit=unit, output_unit=unit
         )

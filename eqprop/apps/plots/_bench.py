@@ -112,7 +112,7 @@ def _sweeps(axes: Any, nets: Sequence[Mapping[str, Any]]) -> None:
     axes.set(
         yscale="log",
         xlabel="relaxation factor ω (dimensionless; large hollow marker: estimated,\n"
-        "below its line where it falls)",
+        "off its line: falling from there)",
         ylabel=f"sweeps from rest until all {batch} examples\nof a batch are at "
         f"{residual:g} (mean of batches)",
     )
