@@ -53,6 +53,17 @@ def test_all_terms_are_the_implicit_gradient(name):
     assert h.error(summed, h.gradient(implicit, case)) < 1e-12
 
 
+def test_of_sweeps_whose_factor_falls_it_is_that_of_a_whole_one():
+    case, _, state = steady("sweeps")
+    stays = dataclasses.replace(case.solver, relaxation=jnp.asarray(1.4))
+    falls = dataclasses.replace(stays, falls_over=jnp.asarray(7.0))
+    wanted, found = (
+        h.gradient(ep.RecurrentBackprop(solver, 3), case, state0=state)
+        for solver in (stays, falls)
+    )
+    assert h.error(found, wanted) < 1e-12
+
+
 def test_terms_are_the_derivatives_that_unrolling_has_at_each_time():
     case, landscape, state = steady("steps of the leaky integrator")
     step = case.solver.step_size

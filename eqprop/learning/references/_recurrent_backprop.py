@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -97,8 +98,7 @@ class RecurrentBackprop(AbstractEstimator):
     @eqx.filter_jit
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         require_second_derivative("RecurrentBackprop", landscape)
-        # One step of it stops nowhere, so it need not remember when to give way.
-        solver = _without_stop(self.solver)
+        solver = _steady(self.solver)
         memory = solver.init(landscape, free.state, key)
         _require_memoryless(solver, memory)
 
@@ -165,7 +165,11 @@ def _next(back: Callable[[PyTree[Array]], PyTree[Array]], series: _Series) -> _S
     return _Series(back(series.term), total, series.done, series.num_steps + 1)
 
 
-def _without_stop(solver: AbstractSolver) -> AbstractSolver:
+def _steady(solver: AbstractSolver) -> AbstractSolver:
+    """A solver of which every step is the same: it stops nowhere, so that it need not
+    remember when to give way, and its ω stays."""
+    if isinstance(solver, BlockCoordinate):
+        return dataclasses.replace(solver, stop=None, falls_over=None)
     if solver.stop is None:
         return solver
     return eqx.tree_at(lambda s: s.stop, solver, None)
