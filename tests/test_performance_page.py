@@ -37,6 +37,26 @@ def test_the_sweeps_beside_those_in_hindsight_are_the_stored_ones():
         assert f"takes {min(ratios):.2f} to {max(ratios):.2f} {tail}" in text
 
 
+def test_the_page_that_helps_to_choose_says_the_same():
+    nets = STORED["sweeps/bench.json"]["sweeps"]
+    found = [{row["name"]: row["steps"] for row in net["solvers"]} for net in nets]
+    shares = [100 * steps["estimated ω"] / steps["Euler(0.5)"] for steps in found]
+    beside = max(
+        steps["estimated ω"] / net["best_steps"]
+        for steps, net in zip(found, nets, strict=True)
+    )
+    late = [
+        steps for steps, net in zip(found, nets, strict=True) if net["stage"] == "late"
+    ]
+    one, two, three = (f"{steps['estimated ω']:.0f}" for steps in late)
+    euler = [f"{steps['Euler(0.5)']:.0f}" for steps in late]
+    page = " ".join((REPOSITORY / "docs/choose.md").read_text("utf-8").split())
+    assert f"{min(shares):.0f} to {max(shares):.0f} % of `Euler`'s steps" in page
+    assert f"at most {beside:.2f} times the best constant ω's sweeps" in page
+    assert f"in {one}, {two} and {three} sweeps (in the mean)" in page
+    assert f"against {euler[0]}, {euler[1]} and {euler[2]} Euler steps" in page
+
+
 def test_the_code_on_the_page_runs(capsys):
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert blocks
