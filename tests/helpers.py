@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -175,6 +176,27 @@ def targets(batch: int = 3, seed: int = 2) -> jax.Array:
     size = SIZES["output"][0]
     labels = np.random.default_rng(seed).integers(0, size, batch)
     return jnp.asarray(np.eye(size)[labels])
+
+
+def strongly_coupled() -> ep.Landscape:
+    """Four curved units in a ring, with weights eight times the usual: over-relaxed by
+    1.9 one of six examples swings for ever."""
+    units = ("sigmoid", "tanh", "softmax", "steep_sigmoid")
+    return ep.Landscape(network("cycle", units, scale=8.0), inputs(6))
+
+
+def times_traced(landscape: ep.Landscape, solvers: Sequence[ep.AbstractSolver]) -> int:
+    """How often one compiled relaxation is traced for these solvers, one by one."""
+    traced = []
+
+    @eqx.filter_jit
+    def settle(solver):
+        traced.append(solver)
+        return ep.relax(landscape, solver, throw=False).residual
+
+    for solver in solvers:
+        settle(solver)
+    return len(traced)
 
 
 def random_state(landscape: ep.Landscape, seed: int = 3, *, spread: float = 1.5):

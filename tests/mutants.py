@@ -9,7 +9,7 @@ PHASE = "learning/_phase.py"
 METHOD = "learning/_equilibrium_prop.py"
 TOGETHER = "relaxation/_together.py"
 COLUMNS = "test_relaxation_columns.py -k own_energy"
-TUNE = "relaxation/_factors.py"
+FACTORS = "relaxation/_factors.py"
 SPECTRUM = "relaxation/_spectrum.py"
 UNROLLED = "learning/references/_unrolled.py"
 
@@ -323,7 +323,7 @@ MUTANTS += [
         "test_relaxation_tune.py -k has_their_slope",
     ),
     (
-        TUNE,
+        FACTORS,
         "jnp.argmin(found)",
         "jnp.argmax(found)",
         "test_relaxation_tune.py -k fewest_sweeps",
@@ -398,7 +398,7 @@ MUTANTS += [
 
 INITIALIZED = "learning/_initialized_ep.py"
 PREDICTOR = "energies/_initialized.py"
-FACTORS = "learning/_tune.py"
+TUNE = "learning/_tune.py"
 DELTA_RULE = "test_initialized.py -k delta_rule_of_each_layer"
 FORWARD = "test_initialized.py -k feedforward_pass"
 INSIDE = "test_initialized.py -k method_inside"
@@ -441,19 +441,19 @@ MUTANTS += [
         "test_initialized.py -k checked_without",
     ),
     (
-        FACTORS,
+        TUNE,
         "pending[-1].landscape,",
         "landscape,",
         "test_relaxation_tune.py -k factor_of_its_own",
     ),
     (
-        FACTORS,
+        TUNE,
         "nudged, free.state, batch=batch)",
         "nudged, None, batch=batch)",
         "test_relaxation_tune.py -k factor_of_its_own",
     ),
     (
-        TUNE,
+        FACTORS,
         "min(1.0, batch / landscape.batch)",
         "_SHARE",
         "test_relaxation_tune.py -k share_of_the_examples",
@@ -469,16 +469,16 @@ MUTANTS += [
     (BLOCKS, "count % over / over", "count / over", FALLING),
     (BLOCKS, "count + 1", "count", FALLING),
     (BLOCKS, "(1 - (count", "(0 + (count", FALLING),
-    (TUNE, "argmin(jax.vmap(left)", "argmax(jax.vmap(left)", FIXED),
+    (FACTORS, "argmin(jax.vmap(left)", "argmax(jax.vmap(left)", FIXED),
     (
-        TUNE,
+        FACTORS,
         "slice(_EXAMPLES)",
         "slice(None)",
         "test_relaxation_tune.py -k first_256",
     ),
-    (TUNE, "float(solver.max_steps))", "_PERIOD)", FIXED),
+    (FACTORS, "float(solver.max_steps))", "_PERIOD)", FIXED),
     (
-        FACTORS,
+        TUNE,
         "relaxation_factors(part, landscape, y, state0)",
         "estimate_factors(part, landscape, state0)",
         "test_relaxation_tune.py -k where_its_phases_settle",

@@ -1,13 +1,20 @@
 """A relaxation factor that falls while an example settles."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import eqprop as ep
-from helpers import flat, full_matrix, inputs, network, targets
+from helpers import (
+    flat,
+    full_matrix,
+    inputs,
+    network,
+    strongly_coupled,
+    targets,
+    times_traced,
+)
 
 
 OMEGA, OVER = 1.8, 4
@@ -68,9 +75,7 @@ def test_an_infinite_number_of_sweeps_leaves_it_as_it_is():
 
 
 def test_curved_units_keep_their_caution():
-    """Over-relaxed by 1.9 one of six examples swings for ever, if none gives way."""
-    units = ("sigmoid", "tanh", "softmax", "steep_sigmoid")
-    at = ep.Landscape(network("cycle", units, scale=8.0), inputs(6))
+    at = strongly_coupled()
     bold = ep.BlockCoordinate(
         1.9, max_steps=400, stop=ep.Tolerance(1e-10), certify=1e-8, falls_over=200
     )
@@ -82,16 +87,8 @@ def test_curved_units_keep_their_caution():
 
 def test_another_fall_compiles_nothing():
     at = ep.Landscape(network("chain"), inputs(4))
-    traced = []
-
-    @eqx.filter_jit
-    def settle(solver):
-        traced.append(solver)
-        return ep.relax(at, solver, throw=False).residual
-
-    for over in (3, 8.0, jnp.inf):
-        settle(ep.BlockCoordinate(1.6, falls_over=over))
-    assert len(traced) == 1
+    falls = [ep.BlockCoordinate(1.6, falls_over=over) for over in (3, 8.0, jnp.inf)]
+    assert times_traced(at, falls) == 1
 
 
 def test_float32_stays_float32():

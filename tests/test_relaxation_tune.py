@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +14,14 @@ from eqprop.learning import relaxation_factors
 from eqprop.relaxation import estimate_factors, fill_in, no_factors
 from eqprop.relaxation._factors import _slowest_of_share
 from eqprop.relaxation._spectrum import spectral_radius
-from helpers import full_matrix, inputs, network, targets
+from helpers import (
+    full_matrix,
+    inputs,
+    network,
+    strongly_coupled,
+    targets,
+    times_traced,
+)
 
 
 SETTLE = ep.BlockCoordinate(max_steps=500, stop=ep.Tolerance(1e-13), certify=1e-10)
@@ -302,30 +308,15 @@ def test_an_open_factor_is_the_exact_minimum():
 
 def test_another_estimate_compiles_nothing():
     at = ep.Landscape(network("chain"), inputs(4))
-    traced = []
-
-    @eqx.filter_jit
-    def settle(solver):
-        traced.append(solver)
-        return ep.relax(at, solver, throw=False).residual
-
-    settle(ep.tune(ep.BlockCoordinate(), at))
     other = ep.Landscape(network("chain", scale=0.6), inputs(4))
-    settle(ep.tune(ep.BlockCoordinate(), other))
-    assert len(traced) == 1
+    tuned = [ep.tune(ep.BlockCoordinate(), scape) for scape in (at, other)]
+    assert times_traced(at, tuned) == 1
 
 
 def test_an_energy_that_blocks_do_not_suit_is_refused():
     at = ep.Landscape(network("lateral"), inputs(2))
     with pytest.raises(ValueError, match="`BlockCoordinate` needs an interaction"):
         ep.tune(ep.BlockCoordinate(), at)
-
-
-def strongly_coupled() -> ep.Landscape:
-    """Four curved units in a ring, with weights eight times the usual: over-relaxed by
-    1.9 one of six examples swings for ever."""
-    units = ("sigmoid", "tanh", "softmax", "steep_sigmoid")
-    return ep.Landscape(network("cycle", units, scale=8.0), inputs(6))
 
 
 BOLD = ep.BlockCoordinate(

@@ -62,17 +62,13 @@ def tune(
 
     - `ValueError`: exact block sweeps don't suit the landscape.
     """
-    if y is None:
-        factors = estimate_factors(part, landscape, state0)
-    else:
-        factors = relaxation_factors(part, landscape, y, state0)
-    return fill_in(part, factors)
+    return fill_in(part, relaxation_factors(part, landscape, y, state0))
 
 
 def relaxation_factors(
-    method: Any,
+    part: Any,
     landscape: Landscape,
-    y: Float[Array, "batch ..."],
+    y: Float[Array, "batch ..."] | None,
     state0: PyTree[Array] | None = None,
     *,
     batch: int | None = None,
@@ -81,14 +77,13 @@ def relaxation_factors(
 
     **Arguments:**
 
-    - `landscape`, `y`: a free landscape of some hundred examples, their targets.
-    - `state0`: where their free phase starts, by default at rest.
+    - `landscape`, `state0`, `y`: as there.
     - `batch`: how many examples wait for each other; by default a quarter of these.
     """
-    if isinstance(method, InitializedEP):
-        method = method.method
+    method = part.method if isinstance(part, InitializedEP) else part
     if (
-        not isinstance(method, EquilibriumProp)
+        y is None
+        or not isinstance(method, EquilibriumProp)
         or method.nudged_solver is None
         or not no_factors(method.nudged_solver)
     ):

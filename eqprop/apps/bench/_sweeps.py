@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...data import Splits
+from ...learning import tune
 from ...relaxation import (
     AbstractSolver,
     AdaptiveEuler,
@@ -103,8 +104,7 @@ def _after_fixed_sweeps(
         for factor in FACTORS
     }
     best = min(stays, key=lambda factor: stays[factor])
-    waiting = BlockCoordinate(max_steps=sweeps)
-    tuned = fill_in(waiting, estimate_factors(waiting, tuning))
+    tuned = tune(BlockCoordinate(max_steps=sweeps), tuning)
     relaxation, falls_over = _factor(tuned)
     return {
         "sweeps": sweeps,
@@ -157,8 +157,8 @@ def _factor(solver: AbstractSolver) -> tuple[float | None, float | None]:
     """ω, and over how many sweeps it falls, of block sweeps whose ω does."""
     if not isinstance(solver, BlockCoordinate) or solver.relaxation is None:
         return None, None
-    over = math.inf if solver.falls_over is None else float(solver.falls_over)
-    return round(float(solver.relaxation), 4), None if math.isinf(over) else over
+    over = None if solver.falls_over is None else float(solver.falls_over)
+    return round(float(solver.relaxation), 4), None if over == math.inf else over
 
 
 def steps_to_settle(
