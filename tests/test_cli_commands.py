@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,23 @@ def test_an_extra_that_is_missing_is_an_error_and_no_traceback(
     assert main(["train", "digits", *words, "GMRES", "--out", str(tmp_path / "r")]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: `ep.GMRES` needs the lineax library")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_a_line_without_its_place_in_the_code(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def entries_of(things):
+        warnings.warn("mind the gap", RuntimeWarning, stacklevel=1)
+        return {}
+
+    monkeypatch.setattr("eqprop.training._citation.entries_of", entries_of)
+    (tmp_path / "config.toml").write_text("[energy]\n[method]\n[data]\n")
+    (tmp_path / "checkpoints").mkdir()
+    assert main(["cite", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "warning: mind the gap\n"
 
 
 def ask(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:

@@ -140,3 +140,17 @@ def test_states_that_run_away_are_told_by_the_metrics():
     assert (row["converged"], row["validation_converged"]) == (0, 0)
     # Eleven doublings of a distance of about a half, in the mean over two epochs.
     assert 1e2 < row["residual"] < 1e5
+
+
+def test_evaluating_what_is_not_finite_warns_and_counts_it_as_wrong():
+    data = splits().train
+    # Of class 0, which is what the largest of NaNs looks like.
+    y = data.y.at[11].set(jnp.zeros(3).at[0].set(1.0))
+    fine = ep.data.Dataset(data.x, y)
+    bad = ep.data.Dataset(data.x.at[11, 2].set(jnp.nan), y)
+    rest = jnp.delete(jnp.arange(len(data)), 11)
+    errors = ep.evaluate(chain(), fine[rest], euler(5))["error"] * (len(data) - 1)
+    with pytest.warns(ep.training.DivergenceWarning, match="settled to NaN"):
+        found = ep.evaluate(chain(), bad, euler(5))
+    assert found["error"] * len(data) == pytest.approx(errors + 100)
+    assert found["converged"] < 1

@@ -1,3 +1,5 @@
+import math
+import warnings
 from typing import Any
 
 import jax
@@ -10,7 +12,7 @@ from ..learning import AbstractEstimator, tune
 from ..relaxation import AbstractSolver, Landscape
 from ._loop import evaluate_batches
 from ._metrics import empty_sums, summarize
-from ._run import Run
+from ._run import DivergenceWarning, Run
 
 
 # Results don't depend on it: every example settles by itself.
@@ -33,12 +35,16 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
 
     Means over the examples, weighted if they have weights: `error` and `saturation` in
     percent, `cost`, `energy`, `converged` (share of certified equilibria) and
-    `residual`.
+    `residual`. An example whose prediction is not finite counts as an error.
 
     **Raises:**
 
     - `TypeError`: an argument of another kind.
     - `ValueError`: the data don't fit the model.
+
+    **Warns:**
+
+    - [`eqprop.training.DivergenceWarning`][]: an example settled to NaN or infinity.
     """
     check_model(model, "evaluate")
     fix = "Pass an `ep.data.dataset(x, y)`."
@@ -48,7 +54,17 @@ def evaluate(model: Model, data: Dataset, solver: AbstractSolver) -> dict[str, A
     own = {AbstractEstimator: "Pass how it settles: `method.free_solver()`."}
     require_kind("solver", solver, AbstractSolver, fix, owner="evaluate", instead=own)
     check_data(model, data, "data")
-    return Evaluation(model, data).run(model, solver)
+    found = Evaluation(model, data).run(model, solver)
+    if not all(math.isfinite(value) for value in found.values() if value is not None):
+        warnings.warn(
+            f"The means of `evaluate` are not finite (cost {found['cost']}, energy "
+            f"{found['energy']}): examples settled to NaN or infinity, and count as "
+            "errors. Look for NaN in the data and in the parameters; try a smaller "
+            "step size, or `ep.BlockCoordinate()`, which needs none.",
+            DivergenceWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def check_model(model: Any, owner: str | None) -> None:

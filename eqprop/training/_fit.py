@@ -23,14 +23,10 @@ from ._arguments import (
 )
 from ._config import to_table
 from ._optimizers import AbstractOptimizer, Optax
-from ._run import Progress, Run
+from ._run import DivergenceWarning, Progress, Run
 from ._rundir import RunDirectory
 from ._stopping import EarlyStopping
 from ._trainer import Trainer
-
-
-class DivergenceWarning(RuntimeWarning):
-    """Training stopped: the cost or a parameter became NaN or infinite."""
 
 
 def fit(

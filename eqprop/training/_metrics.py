@@ -105,12 +105,15 @@ def summarize(sums: Sums) -> dict[str, Any]:
 def wrong(
     landscape: Landscape, state: PyTree[Array], y: Float[Array, "batch ..."]
 ) -> Float[Array, " batch"]:
-    """1 for every example whose largest prediction is not its largest target."""
+    """1 for every example whose largest prediction is not its largest target, or whose
+    prediction is not finite."""
     assert isinstance(landscape.model, Model)
     prediction = jax.vmap(landscape.model.cost.predict)(landscape.output(state))
-    chosen = jnp.argmax(prediction.reshape(prediction.shape[0], -1), axis=1)
+    prediction = prediction.reshape(prediction.shape[0], -1)
     target = jnp.argmax(y.reshape(y.shape[0], -1), axis=1)
-    return (chosen != target).astype(prediction.dtype)
+    right = jnp.argmax(prediction, axis=1) == target
+    right &= jnp.all(jnp.isfinite(prediction), axis=1)
+    return (~right).astype(prediction.dtype)
 
 
 def saturated_share(

@@ -7,6 +7,10 @@ from jaxtyping import Array, PyTree
 from ..energies import Model
 
 
+class DivergenceWarning(RuntimeWarning):
+    """The cost, a parameter or a prediction became NaN or infinite."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Progress:
     """Where training stands, told between compiled chunks.

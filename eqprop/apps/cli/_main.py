@@ -1,10 +1,13 @@
 """The program `eqprop`: its commands, and what becomes of errors."""
 
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
@@ -58,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _run(argv)
+        with _plain_warnings():
+            return _run(argv)
     except CycloptsError as error:
         return _refuse(error, argv, hint=" Run `eqprop --help` to see what there is.")
     except (ValueError, OSError) as error:
@@ -91,6 +95,18 @@ def _run(argv: Sequence[str]) -> int:
             "A run keeps its recipe."
         )
     return command(*bound.args, **bound.kwargs) or 0
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as a line of their own, without the place in the code."""
+
+    def show(message, *_: Any, **__: Any) -> None:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _refuse(error: Exception, argv: Sequence[str], hint: str = "") -> int:
