@@ -1,9 +1,13 @@
 """The page on performance: its tables are the stored measurements, its code runs."""
 
+import dataclasses
 import re
 
 import numpy as np
 
+from eqprop.apps.bench._cases import house
+from eqprop.apps.bench._products import equivalents
+from eqprop.training import read_preset
 from scripts import benchmark, REPOSITORY
 
 
@@ -55,6 +59,17 @@ def test_the_page_that_helps_to_choose_says_the_same():
     assert f"at most {beside:.2f} times the best constant ω's sweeps" in page
     assert f"in {one}, {two} and {three} sweeps (in the mean)" in page
     assert f"against {euler[0]}, {euler[1]} and {euler[2]} Euler steps" in page
+
+
+def test_the_answer_on_what_a_step_costs_is_that_of_the_preset():
+    preset = read_preset("mnist-2h")
+    method, sizes = preset["method"], preset["energy"]["sizes"]
+    steps = method["solver"]["max_steps"], method["nudged_solver"]["max_steps"]
+    case = house(*sizes[1:-1], batch=128, inputs=sizes[0])
+    case = dataclasses.replace(case, free_steps=steps[0], nudged_steps=steps[1])
+    page = " ".join((REPOSITORY / "docs/faq.md").read_text("utf-8").split())
+    passes = f"{equivalents(case):.0f} passes over the weights"
+    assert f"layers of `mnist-2h` {passes}" in page
 
 
 def test_the_code_on_the_page_runs(capsys):
