@@ -1,4 +1,4 @@
-"""Block sweeps whose last look measures the residual: certificates at half the cost."""
+"""Block sweeps whose last look measures the residual, and is the next one's first."""
 
 import dataclasses
 
@@ -10,6 +10,7 @@ import pytest
 
 import eqprop as ep
 from eqprop.learning._adjoint import Overlap
+from eqprop.relaxation import settled
 from helpers import inputs, MIXES, network, random_state, targets
 
 
@@ -117,6 +118,46 @@ def test_a_nudge_is_followed_until_it_has_crossed_the_network():
     assert found.num_steps[0] > 1
     assert found.residual[0] <= 1e-3
     np.testing.assert_allclose(found.residual, nudged.residual(found.state), atol=1e-12)
+
+
+@pytest.mark.parametrize("nudge", NUDGES)
+def test_the_drive_of_a_nudged_landscape_is_known_from_the_free_one(nudge: str):
+    free = landscape("chain", ("hard_sigmoid", "linear"))
+    at = landscape("chain", ("hard_sigmoid", "linear"), nudge)
+    state = random_state(at)
+    found = at.nudged_drive(state, free.drive(state))
+    for a, b in zip(*map(jax.tree.leaves, (found, at.drive(state))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("stop", [None, ep.Tolerance(1e-3)])
+def test_the_drive_of_the_last_state_is_handed_over(stop):
+    # Also of examples that stopped while others went on.
+    at = landscape("chain", ("hard_sigmoid", "linear"))
+    near = ep.relax(at, ep.BlockCoordinate(max_steps=40)).state
+    start = jax.tree.map(lambda s, far: s.at[0].set(far[0]), near, random_state(at))
+    solver = ep.BlockCoordinate(relaxation=1.2, max_steps=5, stop=stop)
+    found, drive = settled(at, solver, start)
+    assert stop is None or len(set(found.num_steps.tolist())) > 1
+    expected = at.drive(found.state)
+    for a, b in zip(*map(jax.tree.leaves, (drive, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("stop", [None, ep.Tolerance(1e-6)])
+def test_nudged_phases_go_on_from_the_drive_of_the_free_one(stop):
+    at = landscape("chain", ("hard_sigmoid", "linear"))
+    energy = at.energy_fn
+    model, x, y = ep.Model(energy, ep.SquaredError()), inputs(), targets()
+    solver = ep.BlockCoordinate(relaxation=1.2, max_steps=4, stop=stop)
+    method = ep.EquilibriumProp(ep.Centered(0.3), solver)
+    outcome, _ = method.value_and_grad(model, x, y)
+    free = ep.relax(ep.Landscape(model, x), solver, throw=False)
+    for beta, nudged in zip((0.3, -0.3), outcome.nudged, strict=True):
+        scape = ep.Landscape(model, x).nudge(y, beta)
+        expected = ep.relax(scape, solver, free.state, throw=False)
+        np.testing.assert_array_equal(nudged.num_steps, expected.num_steps)
+        assert_same(nudged, scape, expected.state)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

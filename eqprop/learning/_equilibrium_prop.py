@@ -7,8 +7,8 @@ from ..relaxation import (
     AbstractSolver,
     BlockCoordinate,
     Landscape,
-    relax,
     relax_together,
+    settled,
 )
 from ._adjoint import scaled_overlap
 from ._estimator import AbstractEstimator, Outcome, require_solvers
@@ -61,8 +61,8 @@ class EquilibriumProp(AbstractEstimator):
         keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
         landscape = Landscape(model, x)
         landscape.check_targets(y)
-        free = relax(landscape, self.solver, state0, key=keys[0], throw=False)
-        phases, nudged = self._nudged(landscape, free, y, keys[1], keys[2])
+        free, drive = settled(landscape, self.solver, state0, key=keys[0])
+        phases, nudged = self._nudged(landscape, free, drive, y, *keys[1:])
         gradient = contrast_grad(phases, weight=weight)
         cost = batch_mean(landscape.cost(free.state, y), weight)
         return Outcome(cost, free, nudged), gradient
@@ -71,7 +71,7 @@ class EquilibriumProp(AbstractEstimator):
     def pull_back(self, landscape, free, cotangent, *, state0=None, key=None):
         keys = [None] * 2 if key is None else list(jax.random.split(key, 2))
         whole, target, scale = scaled_overlap(landscape, cotangent)
-        phases, nudged = self._nudged(whole, free, target, *keys)
+        phases, nudged = self._nudged(whole, free, None, target, *keys)
         # The contrast takes a mean with weights near 1; the scale comes back after.
         largest = jnp.max(scale)
         weight = scale / jnp.where(largest == 0, 1, largest)
@@ -84,20 +84,27 @@ class EquilibriumProp(AbstractEstimator):
         bars = jax.tree.map(lambda g: factor * g, total((whole.model, whole.x)))
         return nudged, bars[0].energy.energy, bars[1]
 
-    def _nudged(self, landscape, free, y, nudging_key, solver_key):
+    def _nudged(self, landscape, free, drive, y, nudging_key, solver_key):
         """All phases of the contrast, settled, and how those after the free one did."""
-        settled, pending = self.nudging.phases(
-            landscape, free.state, y, key=nudging_key
-        )
+        known, pending = self.nudging.phases(landscape, free.state, y, key=nudging_key)
         solver = self.solver if self.nudged_solver is None else self.nudged_solver
         nudged = relax_together(
             [p.landscape for p in pending],
             solver,
             [p.state for p in pending],
             key=solver_key,
+            drives=[_first_drive(p, free.state, drive) for p in pending],
         )
         relaxed = tuple(
             Phase(p.landscape, e.state, p.weight)
             for p, e in zip(pending, nudged, strict=True)
         )
-        return settled + relaxed, nudged
+        return known + relaxed, nudged
+
+
+def _first_drive(phase, free_state, free_drive):
+    """The drive of a phase where it starts, if that is a free state whose drive is
+    known."""
+    if free_drive is None or phase.state is not free_state or phase.landscape.held:
+        return None
+    return phase.landscape.nudged_drive(phase.state, free_drive)

@@ -18,7 +18,11 @@ from ._factors import (
     no_factors as no_factors,
 )
 from ._landscape import Landscape as Landscape
-from ._relax import relax as relax, starting_state as starting_state
+from ._relax import (
+    relax as relax,
+    settled as settled,
+    starting_state as starting_state,
+)
 from ._scalars import (
     as_scalar as as_scalar,
     inner as inner,

@@ -210,6 +210,17 @@ class Landscape(eqx.Module):
             return jax.tree.map(jnp.negative, gradient(tilt, self.hold(state)))
         return negative_gradient(tilt, self.hold(state), block)
 
+    def nudged_drive(self, state: PyTree[Array], drive: PyTree[Array]) -> PyTree[Array]:
+        """The drive of this landscape, from that of the same one without its nudge."""
+        if self.beta is None:
+            return drive
+
+        def nudge(state):
+            return jnp.asarray(self._nudge(self._halfway(state)))
+
+        slope = gradient(nudge, self.hold(state))
+        return jax.tree.map(jnp.subtract, drive, slope)
+
     def project(self, state: PyTree[Array]) -> PyTree[Array]:
         """The nearest feasible state."""
         return self.hold(self._by_unit(lambda u, s: u.project(s), state))

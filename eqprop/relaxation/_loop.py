@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ._landscape import Landscape
 from ._scalars import per_example, state_size
 from ._solver import AbstractLookahead, AbstractSolver
+from ._zeros import without_zero_products
 
 
 class Progress(eqx.Module):
@@ -18,7 +19,7 @@ class Progress(eqx.Module):
 
     **Attributes:**
 
-    - `drive`: what a solver that looks ahead has seen; `None` for others.
+    - `drive`: that of the state, for a solver that looks ahead; `None` for others.
     - `residual`: that of the state, where a solver that looks ahead has a tolerance.
     """
 
@@ -30,23 +31,51 @@ class Progress(eqx.Module):
     num_steps: Int[Array, "..."]
 
 
+class Start(eqx.Module):
+    """Where a relaxation starts, and what is known of it.
+
+    **Attributes:**
+
+    - `drive`: that of the state, if it is known.
+    - `resting`: whether the state is the resting one.
+    """
+
+    state: PyTree[Array]
+    drive: PyTree[Array] | None = None
+    resting: bool = eqx.field(default=False, static=True)
+
+
 def begun(
     landscape: Landscape,
     solver: AbstractSolver,
-    state: PyTree[Array],
-    num_steps: Int[Array, " batch"],
+    start: Start,
+    num_steps: Int[Array, "..."],
     key: PRNGKeyArray | None,
 ) -> Progress:
     """Where a solver begins."""
+    state, residual = start.state, None
     memory = solver.init(landscape, state, key)
-    drive = residual = None
-    if isinstance(solver, AbstractLookahead) and solver.looks_ahead(landscape):
-        drive = jax.tree.map(jnp.zeros_like, state)
-        if solver.stop is not None:
-            drive = solver.look(landscape, state, drive)
-            residual = jnp.full(landscape.batch, jnp.inf, state_size(state).dtype)
     done = jnp.zeros(landscape.batch, bool)
+    if not isinstance(solver, AbstractLookahead) or not solver.looks_ahead(landscape):
+        return Progress(state, memory, None, None, done, num_steps)
+    drive = start.drive
+    if drive is None:
+        drive = _first_drive(landscape, solver, start)
+    if solver.stop is not None:
+        residual = jnp.full(landscape.batch, jnp.inf, state_size(state).dtype)
     return Progress(state, memory, drive, residual, done, num_steps)
+
+
+def _first_drive(
+    landscape: Landscape, solver: AbstractLookahead, start: Start
+) -> PyTree[Array]:
+    nothing = jax.tree.map(jnp.zeros_like, start.state)
+    if not start.resting:
+        return solver.look(landscape, start.state, nothing)
+    # At rest, states are zeros as a rule, and so are their products.
+    return without_zero_products(
+        lambda: solver.look(landscape, landscape.init(), nothing)
+    )
 
 
 def advanced(
@@ -54,13 +83,16 @@ def advanced(
 ) -> Progress:
     """Every example after one more step, or as it was, if it is done."""
     done, num_steps = progress.done, progress.num_steps
+    state, memory, drive, error = _stepped(landscape, solver, progress)
     if solver.stop is None:
-        state, memory, drive = _stepped(landscape, solver, progress)
         return Progress(state, memory, drive, None, done, num_steps + 1)
-    state, memory, drive, error = _stepped_and_measured(landscape, solver, progress)
-    state = _freeze(done, progress.state, state)
-    memory = _freeze(done, progress.memory, memory)
-    residual = None if drive is None else _freeze(done, progress.residual, error)
+    residual = None
+    if error is None:
+        error = landscape.residual(state, drive)
+        residual = _freeze(done, progress.residual, error)
+    state, memory, drive = _freeze(
+        done, (progress.state, progress.memory, progress.drive), (state, memory, drive)
+    )
     scale = solver.stop.atol + solver.stop.rtol * state_size(state)
     # An error that is NaN will never get small; the result reports it.
     settled = (error <= scale) | ~jnp.isfinite(error)
@@ -69,38 +101,21 @@ def advanced(
 
 
 def _stepped(landscape: Landscape, solver: AbstractSolver, progress: Progress):
-    """The new state and memory, and the drives that the step met."""
-    state, memory, drive = progress.state, progress.memory, progress.drive
-    if drive is None or not isinstance(solver, AbstractLookahead):
-        return *solver.step(landscape, state, memory)[:2], None
-    drive = solver.look(landscape, state, drive)
-    return solver.move(landscape, state, memory, drive)
-
-
-def _stepped_and_measured(
-    landscape: Landscape, solver: AbstractSolver, progress: Progress
-):
-    """The new state and memory, its drives, and its error, of those that are done too.
-    The look that measures one state is the next step's."""
+    """The new state and memory, its drive if the solver looks ahead, and else the error
+    of the step."""
     state, memory, drive = progress.state, progress.memory, progress.drive
     if drive is None or not isinstance(solver, AbstractLookahead):
         state, memory, error = solver.step(landscape, state, memory)
         return state, memory, None, error
     state, memory, drive = solver.move(landscape, state, memory, drive)
-    drive = solver.look(landscape, state, drive)
-    return state, memory, drive, landscape.residual(state, drive)
+    return state, memory, solver.look(landscape, state, drive), None
 
 
-def final_residual(
-    landscape: Landscape, solver: AbstractSolver, progress: Progress
-) -> Float[Array, " batch"]:
+def final_residual(landscape: Landscape, progress: Progress) -> Float[Array, " batch"]:
     """The residual of every example's state after the last step."""
     if progress.residual is not None:
         return progress.residual
-    drive = progress.drive
-    if drive is not None and isinstance(solver, AbstractLookahead):
-        drive = solver.look(landscape, progress.state, drive)
-    return landscape.residual(progress.state, drive)
+    return landscape.residual(progress.state, progress.drive)
 
 
 def _freeze(done: Array, old: PyTree[Array], new: PyTree[Array]) -> PyTree[Array]:

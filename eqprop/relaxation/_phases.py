@@ -8,7 +8,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from ._coarse import stages
 from ._equilibrium import certified, Equilibrium
 from ._landscape import Landscape
-from ._loop import advanced, begun, final_residual, Progress, run
+from ._loop import advanced, begun, final_residual, Progress, run, Start
 from ._solver import AbstractSolver
 from .columns import as_lanes, Columns, from_lanes, pays
 
@@ -26,40 +26,42 @@ def settled_as_columns(
     shared: Landscape,
     own: Own,
     solver: AbstractSolver,
-    states: PyTree[Array],
+    start: Start,
     key: PRNGKeyArray | None,
-) -> Equilibrium | None:
-    """The equilibria of several phases, `[phases, batch]`; `None` where columns are no
-    gain, or the solver's step can't be taken by them.
+) -> tuple[Equilibrium, PyTree[Array] | None] | None:
+    """The equilibria of several phases, `[phases, batch]`, and the drives of their
+    states, if the solver knows them; `None` where columns are no gain, or the solver's
+    step can't be taken by them.
 
     **Arguments:**
 
     - `shared`: holds the model and the input.
     - `own`: [`own_parts`][] of every phase, stacked.
-    - `states`: where they start, stacked.
+    - `start`: where they start, stacked.
     """
-    phases = jax.tree.leaves(states)[0].shape[0]
+    phases = jax.tree.leaves(start)[0].shape[0]
     if not pays(phases, shared.batch, shared.model):
         return None
     num_steps = jnp.zeros((phases, shared.batch), jnp.int32)
     stage, progress = solver, None
     for stage, own_key in stages(solver, key):
 
-        def start(own, state, num_steps, stage=stage, own_key=own_key):
-            return begun(_with(shared, own), stage, state, num_steps, own_key)
+        def begin(own, start, num_steps, stage=stage, own_key=own_key):
+            return begun(_with(shared, own), stage, start, num_steps, own_key)
 
-        progress = _settled(shared, own, stage, jax.vmap(start)(own, states, num_steps))
+        progress = jax.vmap(begin)(own, start, num_steps)
+        progress = _settled(shared, own, stage, progress)
         if progress is None:
             return None
-        states, num_steps = progress.state, progress.num_steps
+        start, num_steps = Start(progress.state, progress.drive), progress.num_steps
 
     def finished(own, progress):
         landscape = _with(shared, own)
-        residual = final_residual(landscape, stage, progress)
+        residual = final_residual(landscape, progress)
         state, num_steps = progress.state, progress.num_steps
         return certified(landscape, solver, state, num_steps, residual)
 
-    return jax.vmap(finished)(own, progress)
+    return jax.vmap(finished)(own, progress), start.drive
 
 
 def _with(shared: Landscape, own: Own) -> Landscape:

@@ -12,7 +12,7 @@ from ._coarse import stages
 from ._continuation import as_complex
 from ._equilibrium import certified, Equilibrium, require_settled
 from ._landscape import Landscape
-from ._loop import advanced, begun, final_residual, Progress, run
+from ._loop import advanced, begun, final_residual, Progress, run, Start
 from ._phases import own_parts, settled_as_columns
 from ._solver import AbstractSolver
 
@@ -76,24 +76,45 @@ def _require_kinds(landscape: Any, solver: Any, observe: Any) -> None:
 
 @eqx.filter_jit
 def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
-    state = starting_state(landscape, state0)
+    return settled(landscape, solver, state0, key=key, observe=observe)[0]
+
+
+def settled(
+    landscape: Landscape,
+    solver: AbstractSolver,
+    state0: PyTree[Array] | None = None,
+    *,
+    key: PRNGKeyArray | None = None,
+    observe: Callable[[Landscape, PyTree[Array]], Any] | None = None,
+    drive0: PyTree[Array] | None = None,
+) -> tuple[Equilibrium, PyTree[Array] | None]:
+    """What [`eqprop.relax`][] does, without `throw`; and the drive of the last state,
+    if the solver knows it.
+
+    **Arguments:**
+
+    - `drive0`: that of the first state, if it is known.
+    """
+    start = Start(starting_state(landscape, state0), drive0, resting=state0 is None)
     if observe is None:
-        alone = jax.tree.map(lambda a: a[None], (own_parts(landscape), state))
+        parts = own_parts(landscape), start
+        alone = jax.tree.map(lambda a: a[None], parts)
         found = settled_as_columns(landscape, alone[0], solver, alone[1], key)
         if found is not None:
             return jax.tree.map(lambda a: a[0], found)
     num_steps = jnp.zeros(landscape.batch, jnp.int32)
     seen, residual = [], None
     for k, (stage, own_key) in enumerate(stages(solver, key)):
-        start = begun(landscape, stage, state, num_steps, own_key)
-        progress, observations = _settle(landscape, stage, start, observe)
-        state, num_steps = progress.state, progress.num_steps
-        residual = final_residual(landscape, stage, progress)
+        progress = begun(landscape, stage, start, num_steps, own_key)
+        progress, observations = _settle(landscape, stage, progress, observe)
+        start, num_steps = Start(progress.state, progress.drive), progress.num_steps
+        residual = final_residual(landscape, progress)
         # Where a stage starts is where the one before it ended.
         first = min(k, 1)
         seen.append(jax.tree.map(lambda a, first=first: a[first:], observations))
     observations = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
-    return certified(landscape, solver, state, num_steps, residual, observations)
+    found = certified(landscape, solver, start.state, num_steps, residual, observations)
+    return found, start.drive
 
 
 def _settle(landscape, solver, progress: Progress, observe):

@@ -9,8 +9,9 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ._equilibrium import Equilibrium
 from ._landscape import Landscape
+from ._loop import Start
 from ._phases import Own, own_parts, settled_as_columns
-from ._relax import relax
+from ._relax import settled
 from ._solver import AbstractSolver
 
 
@@ -20,6 +21,7 @@ def relax_together(
     states: Sequence[PyTree[Array]],
     *,
     key: PRNGKeyArray | None = None,
+    drives: Sequence[PyTree[Array] | None] | None = None,
 ) -> tuple[Equilibrium, ...]:
     """Relaxes several landscapes; those of one model and one input as one batch.
 
@@ -31,15 +33,18 @@ def relax_together(
 
     - `landscapes`, `states`: the landscapes, and where to start in each.
     - `solver`, `key`: as for [`eqprop.relax`][]; all draw with the same key.
+    - `drives`: those of the states in their landscapes, as far as they are known.
     """
+    drives = [None] * len(landscapes) if drives is None else drives
+    members = list(zip(landscapes, states, drives, strict=True))
     found: dict[int, Equilibrium] = {}
-    for group in grouped([_kind(scape) for scape in landscapes]):
+    for group in grouped([_kind(scape, drive) for scape, _, drive in members]):
         if len(group) == 1:
             (k,) = group
-            found[k] = relax(landscapes[k], solver, states[k], key=key, throw=False)
+            found[k] = _alone(*members[k], solver, key)
         else:
-            members = [(landscapes[k], states[k]) for k in group]
-            found |= zip(group, _as_one(members, solver, key), strict=True)
+            those = _as_one([members[k] for k in group], solver, key)
+            found |= zip(group, those, strict=True)
     return tuple(found[k] for k in range(len(landscapes)))
 
 
@@ -57,22 +62,30 @@ def problem(landscape: Landscape) -> tuple[int, ...]:
     return tuple(id(leaf) for leaf in jax.tree.leaves((landscape.model, landscape.x)))
 
 
-def _kind(landscape: Landscape) -> Hashable:
+def _kind(landscape: Landscape, drive: PyTree[Array] | None) -> Hashable:
     """Equal for landscapes of one problem whose nudges can be stacked."""
-    leaves, structure = jax.tree.flatten(own_parts(landscape))
+    leaves, structure = jax.tree.flatten((own_parts(landscape), drive))
     kinds = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     return problem(landscape), structure, kinds
 
 
+@eqx.filter_jit
+def _alone(landscape, state, drive, solver, key) -> Equilibrium:
+    return settled(landscape, solver, state, key=key, drive0=drive)[0]
+
+
 def _as_one(
-    members: Sequence[tuple[Landscape, PyTree[Array]]],
+    members: Sequence[tuple[Landscape, PyTree[Array], PyTree[Array] | None]],
     solver: AbstractSolver,
     key: PRNGKeyArray | None,
 ) -> list[Equilibrium]:
-    pairs = [(own_parts(landscape), state) for landscape, state in members]
-    own, states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pairs)
-    settled = _settled(members[0][0], own, solver, states, key)
-    return [jax.tree.map(lambda a, k=k: a[k], settled) for k in range(len(members))]
+    parts = [
+        (own_parts(landscape), Start(state, drive))
+        for landscape, state, drive in members
+    ]
+    own, start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+    found = _settled(members[0][0], own, solver, start, key)
+    return [jax.tree.map(lambda a, k=k: a[k], found) for k in range(len(members))]
 
 
 @eqx.filter_jit
@@ -80,12 +93,13 @@ def _settled(
     shared: Landscape,
     own: Own,
     solver: AbstractSolver,
-    states: PyTree[Array],
+    start: Start,
     key: PRNGKeyArray | None,
 ) -> Equilibrium:
-    def one(own, state):
+    def one(own, start):
         landscape = Landscape(shared.model, shared.x, *own)
-        return relax(landscape, solver, state, key=key, throw=False)
+        state, drive = start.state, start.drive
+        return settled(landscape, solver, state, key=key, drive0=drive)[0]
 
-    found = settled_as_columns(shared, own, solver, states, key)
-    return jax.vmap(one)(own, states) if found is None else found
+    found = settled_as_columns(shared, own, solver, start, key)
+    return jax.vmap(one)(own, start) if found is None else found[0]

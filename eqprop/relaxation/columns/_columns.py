@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._program import flattened
 from ._lanes import with_lanes
 from ._products import matrix_first, multiplies_known, turned_product
-from ._program import flattened
 from ._rules import RULES, run_by_columns
 
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._program import Line
 from ._lanes import LANES
-from ._program import Line
 
 
 def multiplies_known(line: Line, known: dict[int, Array]) -> bool:

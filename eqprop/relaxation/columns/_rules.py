@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._program import Line
 from ._lanes import LANES, with_lanes
-from ._program import Line
 
 
 def run_by_columns(
