@@ -80,8 +80,8 @@ class AbstractLookahead(AbstractSolver):
     """A solver whose step has two halves, a look at drives and a move, and that meets
     in the next look all that the state's residual still lacks.
 
-    So the driver measures the residual for half the cost, and with a tolerance for
-    nothing: what certifies one state is what the next step starts from.
+    So the driver looks after every move, and measures the residual for nothing: what
+    certifies one state is what the next step starts from, also one of a nudged phase.
     """
 
     @abc.abstractmethod
