@@ -78,6 +78,7 @@ from .relaxation import (
     AdaptiveEuler as AdaptiveEuler,
     BlockCoordinate as BlockCoordinate,
     CoarseFirst as CoarseFirst,
+    ConjugateSweeps as ConjugateSweeps,
     Equilibrium as Equilibrium,
     estimate_relaxation as estimate_relaxation,
     Euler as Euler,

@@ -48,6 +48,7 @@ from .samplers import (
 from .solvers import (
     AdaptiveEuler as AdaptiveEuler,
     BlockCoordinate as BlockCoordinate,
+    ConjugateSweeps as ConjugateSweeps,
     Euler as Euler,
     FixedPoint as FixedPoint,
     Nesterov as Nesterov,

@@ -1,5 +1,6 @@
 """The measurements as plain text."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -96,12 +97,13 @@ def _sweeps(nets: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows.append(["estimated ω", *(f"{row['relaxation']:.2f}" for row in estimated)])
     falls = [row["falls_over"] for row in estimated]
     rows.append(["it falls over", *("-" if n is None else f"{n:g}" for n in falls)])
-    for name in ("best ω", "ω = 1.00", "Euler(0.5)"):
+    for who, name in itertools.product(
+        ("estimated ω", "ConjugateSweeps"), ("best ω", "ω = 1.00", "Euler(0.5)")
+    ):
         ratios = [
-            _share(row["steps"], _other_steps(net, name))
-            for row, net in zip(estimated, nets, strict=True)
+            _share(_named(net, who)["steps"], _other_steps(net, name)) for net in nets
         ]
-        rows.append([f"its steps / {name}", *ratios])
+        rows.append([f"{who} / {name}", *ratios])
     fixed = [net["fixed"] for net in nets]
     rows.append(["fixed sweeps", *(f"{row['sweeps']}" for row in fixed)])
     rows.append(["left, best ω that stays", *(_left(row, "best_") for row in fixed)])

@@ -10,7 +10,7 @@ from .._landscape import Landscape
 from .._scalars import as_scalar, per_example, require, require_steps
 from .._solver import AbstractLookahead, Tolerance
 from ._caution import Caution, fresh, learn, trusted
-from ._misc import largest_change, require_potential
+from ._misc import largest_change, require_affine, require_potential
 
 
 class _Sweeping(eqx.Module):
@@ -100,7 +100,7 @@ class BlockCoordinate(AbstractLookahead):
 
     def init(self, landscape, state, key):
         require_potential("BlockCoordinate", landscape)
-        _require_affine(landscape)
+        require_affine("BlockCoordinate", landscape)
         self._require_order(landscape)
         if self.relaxation is None:
             return None
@@ -224,24 +224,3 @@ def _beyond(unit: AbstractUnit, old: Array, goal: Array, omega: Array | None) ->
         return goal
     factor = per_example(omega, old).astype(old.dtype)
     return jax.vmap(unit.project)(old + factor * (goal - old))
-
-
-def _require_affine(landscape: Landscape) -> None:
-    for k, neighbors in enumerate(landscape.couplings()):
-        if k in neighbors and k not in landscape.held:
-            raise ValueError(
-                "`BlockCoordinate` needs an interaction that is affine in every layer, "
-                f"but in layer {k} of the state it is not: a lateral coupling, or a "
-                "curved activation of the layer itself. Its minimum is not "
-                "`activate(drive)`, and sweeping by it can cycle. Use "
-                "`ep.Nesterov()`, or `ep.FixedPoint(damping=0.5)` where the coupling "
-                "is weak."
-            )
-    if landscape.beta is None or landscape.affine_nudge:
-        return
-    if landscape.output_leaf() is None:
-        raise ValueError(
-            "`BlockCoordinate` needs a nudged output that is one leaf of the state, "
-            "but `output` computes something of it. Return a leaf as it is, as in "
-            "`output=lambda state: state[1]`, or use `ep.FixedPoint(damping=0.5)`."
-        )

@@ -55,3 +55,26 @@ def require_continuous(owner: str, landscape: Landscape) -> None:
                 "`ep.Gibbs(temperature=0.1)`, or go to a minimum, layer by layer, with "
                 "`ep.BlockCoordinate()`."
             )
+
+
+def require_affine(owner: str, landscape: Landscape) -> None:
+    """Refuses interactions that are not affine in every layer, and nudged outputs that
+    are not one leaf."""
+    for k, neighbors in enumerate(landscape.couplings()):
+        if k in neighbors and k not in landscape.held:
+            raise ValueError(
+                f"`{owner}` needs an interaction that is affine in every layer, "
+                f"but in layer {k} of the state it is not: a lateral coupling, or a "
+                "curved activation of the layer itself. Its minimum is not "
+                "`activate(drive)`, and sweeping by it can cycle. Use "
+                "`ep.Nesterov()`, or `ep.FixedPoint(damping=0.5)` where the coupling "
+                "is weak."
+            )
+    if landscape.beta is None or landscape.affine_nudge:
+        return
+    if landscape.output_leaf() is None:
+        raise ValueError(
+            f"`{owner}` needs a nudged output that is one leaf of the state, "
+            "but `output` computes something of it. Return a leaf as it is, as in "
+            "`output=lambda state: state[1]`, or use `ep.FixedPoint(damping=0.5)`."
+        )
