@@ -204,7 +204,7 @@ def test_an_argument_of_another_kind_is_told(name: str):
 
 STOPPING = (
     *(ep.AdaptiveEuler, ep.BlockCoordinate, ep.Euler, ep.FixedPoint),
-    *(ep.LeakyIntegrator, ep.Nesterov),
+    *(ep.ConjugateSweeps, ep.LeakyIntegrator, ep.Nesterov),
 )
 
 

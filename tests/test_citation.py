@@ -118,6 +118,8 @@ PAPERS = {
     "saad1986": ("GMRES",),
     "hestenes1952": ("ConjugateGradient",),
     "young1954": ("BlockCoordinate", "estimate_relaxation"),
+    "gilbert1992": ("ConjugateSweeps",),
+    "polak1969": ("ConjugateSweeps",),
     "nesterov1983": ("Nesterov",),
     "odonoghue2015": ("Nesterov",),
     "kidger2021": ("LeakyIntegrator",),

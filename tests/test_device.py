@@ -41,8 +41,9 @@ def on(device, tree):
         ep.BlockCoordinate(relaxation=1.2, max_steps=60, stop=ep.Tolerance(1e-5)),
         ep.Euler(max_steps=200),
         ep.Nesterov(max_steps=200, stop=ep.Tolerance(1e-5)),
+        ep.ConjugateSweeps(stop=ep.Tolerance(1e-5)),
     ],
-    ids=["sweeps", "sweeps to a tolerance", "Euler", "momentum"],
+    ids=["sweeps", "sweeps to a tolerance", "Euler", "momentum", "conjugate"],
 )
 def test_the_accelerator_finds_the_gradient_of_the_cpu(solver):
     method = ep.EquilibriumProp(ep.Centered(0.5), solver)

@@ -83,6 +83,7 @@ SOLVERS = {
     "damped": ep.FixedPoint(damping=0.5, max_steps=9),
     "momentum": ep.Nesterov(step_size=0.2, max_steps=40, stop=ep.Tolerance(1e-5)),
     "adaptive": ep.AdaptiveEuler(max_steps=9),
+    "conjugate": ep.ConjugateSweeps(max_steps=7, stop=None),
 }
 PAIRS = [
     *(("chain", solver) for solver in SOLVERS),

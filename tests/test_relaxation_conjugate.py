@@ -61,6 +61,7 @@ def test_the_residual_is_that_of_the_state(nudge: str):
 
 def test_without_walls_it_solves_the_linear_system():
     energy = mlp([5, 6, 4, 3], 0.6, unit=ep.Linear())
+    assert isinstance(energy, ep.Network)
     at = ep.Landscape(energy, inputs())
     dense = [e.interaction for e in energy.edges if isinstance(e.interaction, ep.Dense)]
     w, v, u = (term.weight for term in dense)
@@ -162,6 +163,22 @@ def test_its_own_steps_are_those_of_a_relaxation():
         state, memory, error = solver.step(at, state, memory)
         np.testing.assert_allclose(error, before, atol=1e-14)
     assert_near(found.state, state, 1e-12)
+
+
+def test_a_fixed_number_of_steps_is_differentiable():
+    at = landscape("chain")
+    solver = ep.ConjugateSweeps(max_steps=4, stop=None)
+    start = random_state(at)
+
+    def total(x):
+        found = ep.relax(ep.Landscape(at.model, x), solver, start, throw=False)
+        return sum(jnp.sum(jnp.sin(s)) for s in jax.tree.leaves(found.state))
+
+    way = jnp.cos(jnp.arange(at.x.size, dtype=float)).reshape(at.x.shape)
+    slope = jnp.vdot(jax.grad(total)(at.x), way)
+    step = 1e-6
+    ahead, behind = total(at.x + step * way), total(at.x - step * way)
+    np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), rtol=1e-6)
 
 
 def test_it_may_be_coarse_first():

@@ -33,6 +33,7 @@ NUMBERS = [
     (ep.Tolerance, "rtol", [-1e-3, math.nan, math.inf]),
 ]
 SOLVERS = [ep.Euler, ep.AdaptiveEuler, ep.Nesterov, ep.FixedPoint, ep.BlockCoordinate]
+SOLVERS += [ep.ConjugateSweeps]
 NUMBERS += [(kind, "certify", [0.0, -1e-3, math.nan]) for kind in SOLVERS]
 
 

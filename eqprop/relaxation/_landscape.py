@@ -23,7 +23,13 @@ from ._continuation import (
     require_analytic,
 )
 from ._minimum import displaced, nudged_minimum
-from ._scalars import as_arrays, as_scalar, require_beta, state_size
+from ._scalars import (
+    as_arrays,
+    as_scalar,
+    require_beta,
+    require_inputs,
+    state_size,
+)
 from ._structure import color, dependencies, picked_leaves
 
 
@@ -54,23 +60,7 @@ class Landscape(eqx.Module):
     held: dict[int, Array] = eqx.field(default_factory=dict)
 
     def __check_init__(self):
-        leaves = jax.tree.leaves(self.x)
-        if not leaves or any(a.ndim < 1 for a in leaves):
-            raise ValueError(
-                f"`x` must be an array of inputs, [batch, ...], but is {self.x!r}. For "
-                "one example pass `x[None]`."
-            )
-        if any(not jnp.issubdtype(a.dtype, jnp.inexact) for a in leaves):
-            raise ValueError(
-                f"`x` must hold floating-point numbers, but has dtype "
-                f"{[str(a.dtype) for a in leaves]}. Convert it, as in "
-                "`x.astype(jnp.float32) / 255`."
-            )
-        if len({a.shape[0] for a in leaves}) > 1 or leaves[0].shape[0] == 0:
-            raise ValueError(
-                "`x` must hold at least one example, and the same number in every "
-                f"array, but has shapes {[a.shape for a in leaves]}."
-            )
+        require_inputs(self.x)
         if self.complex:
             require_analytic(self)
         else:

@@ -118,6 +118,27 @@ def require_beta(beta: Any, batch: int, *, plane: bool) -> None:
         )
 
 
+def require_inputs(x: PyTree[Any]) -> None:
+    """Raises a `ValueError` unless these are floating-point arrays of one batch."""
+    leaves = jax.tree.leaves(x)
+    if not leaves or any(a.ndim < 1 for a in leaves):
+        raise ValueError(
+            f"`x` must be an array of inputs, [batch, ...], but is {x!r}. For "
+            "one example pass `x[None]`."
+        )
+    if any(not jnp.issubdtype(a.dtype, jnp.inexact) for a in leaves):
+        raise ValueError(
+            f"`x` must hold floating-point numbers, but has dtype "
+            f"{[str(a.dtype) for a in leaves]}. Convert it, as in "
+            "`x.astype(jnp.float32) / 255`."
+        )
+    if len({a.shape[0] for a in leaves}) > 1 or leaves[0].shape[0] == 0:
+        raise ValueError(
+            "`x` must hold at least one example, and the same number in every "
+            f"array, but has shapes {[a.shape for a in leaves]}."
+        )
+
+
 def per_example(value: Array, like: Array) -> Array:
     """A scalar or `[batch]` array, shaped to broadcast against `[batch, ...]`."""
     return jnp.reshape(value, jnp.shape(value) + (1,) * (like.ndim - jnp.ndim(value)))

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, Scalar
 
-from ...energies import Model
+from ...energies import AbstractUnit, Model
 from .._landscape import Landscape
 from .._minimum import constant_curvature
 from .._scalars import as_scalar, inner, per_example, require, require_steps
@@ -56,7 +57,7 @@ class ConjugateSweeps(AbstractLookahead):
     linear, so that a step costs what one sweep does, and some sums over units. Where
     saturated units change no more it is the method of conjugate gradients, which
     settles the few slow modes of a trained network one by one, where an over-relaxed
-    sweep has one ω for all of them. The first step is a plain sweep.
+    sweep has one ω for all of them. In the first step b settles, and a stays.
 
     For the slowest examples of a batch it takes fewer sweeps than
     [`eqprop.BlockCoordinate`][] with its best ω, and needs no estimate; in a few
@@ -111,102 +112,123 @@ class ConjugateSweeps(AbstractLookahead):
     def look(self, landscape, state, drive):
         _, stepping = _groups(landscape)
         drives, treedef = jax.tree.flatten(drive)
-        for k, d in zip(stepping, landscape.drive(state, stepping), strict=True):
-            drives[k] = d
-        return treedef.unflatten(drives)
+        seen = landscape.drive(state, stepping)
+        return treedef.unflatten(_with(drives, stepping, seen))
 
     def move(self, landscape, state, memory, drive):
         settling, stepping = _groups(landscape)
         leaves, treedef = jax.tree.flatten(state)
         drives = jax.tree.leaves(drive)
-        own = tuple(leaves[k] for k in stepping)
-        force = tuple(drives[k] - leaves[k] for k in stepping)
-        known = [drives[k] for k in stepping]
-        goals = landscape.minimum(state, stepping, known)
-        pull = _each(jnp.subtract, goals, own)
-        direction, length = _direction(pull, memory)
+        own, met = ([part[k] for k in stepping] for part in (leaves, drives))
+        force = _each(jnp.subtract, met, own)
+        pull = _each(jnp.subtract, landscape.minimum(state, stepping, met), own)
         units = [landscape.leaf_units()[k] for k in stepping]
-        span = tuple(
-            jax.vmap(unit.project)(s + _times(length, p)) - s
-            for unit, s, p in zip(units, own, direction, strict=True)
-        )
-        # Walls may have bent the direction uphill; and the first step goes nowhere, as
-        # the other layers have yet to settle.
-        uphill = _inner(force, span, memory.length) <= 0
-        fresh = memory.length == 0
-        span = _each(lambda z, d: _where(uphill, z, d), pull, span)
-        span = _each(lambda d: _where(fresh, jnp.zeros_like(d), d), span)
-        length = jnp.where(uphill, 1, length)
+        span, length = _aimed(units, own, force, pull, memory)
 
-        trial = list(leaves)
-        for k, s, d in zip(stepping, own, span, strict=True):
-            trial[k] = s + d
-        before = tuple(drives[k] for k in settling)
+        trial = _with(leaves, stepping, _each(jnp.add, own, span))
         after = landscape.drive(treedef.unflatten(trial), settling)
-        change = _each(jnp.subtract, after, before)
-        here = tuple(leaves[k] for k in settling)
-
-        def settled(share):
-            """The other layers at their minimum, this far along the span."""
-            moved = [b + _times(share, c) for b, c in zip(before, change, strict=True)]
-            return landscape.minimum(state, settling, moved), moved
-
-        def descent(share):
-            """Minus the slope of f along the span, this far along."""
-            went = _each(jnp.subtract, settled(share)[0], here)
-            return (
-                _inner(force, span, share)
-                - share * _inner(span, span, share)
-                + _inner(went, change, share)
-            )
-
-        share = jnp.where(fresh, 1, _line_search(descent, length))
-        for k, s, d in zip(stepping, own, span, strict=True):
-            leaves[k] = s + _times(share, d)
-        for k, s, d in zip(settling, *settled(share), strict=True):
-            leaves[k], drives[k] = s, d
-        new = treedef.unflatten(leaves)
-        met = _with_own_nudge(landscape, state, new, treedef.unflatten(drives))
+        line = _Line(landscape, state, settling, force, span, drives, after)
+        share = jnp.where(memory.length == 0, 1, line.search(memory.length))
+        went = _each(lambda d: _times(share, d), span)
+        leaves = _with(leaves, stepping, _each(jnp.add, own, went))
+        others, known = line.others(share)
+        leaves = _with(leaves, settling, others)
+        new, known = (
+            treedef.unflatten(part) for part in (leaves, _with(drives, settling, known))
+        )
         further = jnp.clip(_FURTHER * length * share, _SHORTEST, _LONGEST)
         direction = _each(lambda d: d / per_example(length, d), span)
-        return new, _Memory(pull, direction, further.astype(length.dtype)), met
+        memory = _Memory(pull, direction, further.astype(length.dtype))
+        return new, memory, _nudged_anew(landscape, state, new, known)
 
 
-def _direction(
-    pull: tuple[Array, ...], memory: _Memory
+def _aimed(
+    units: Sequence[AbstractUnit],
+    own: Sequence[Array],
+    force: Sequence[Array],
+    pull: tuple[Array, ...],
+    memory: _Memory,
 ) -> tuple[tuple[Array, ...], Float[Array, " batch"]]:
-    """Where the next step goes, and how far its trial."""
-    turned = _each(jnp.subtract, pull, memory.pull)
-    norm = _inner(memory.pull, memory.pull, memory.length)
-    kept = _inner(pull, turned, memory.length) / jnp.where(norm > 0, norm, 1)
-    kept = jnp.maximum(kept, 0)
+    """From where the stepping layers are to where a trial takes them, and how many
+    times as long as the direction that is."""
+    like = memory.length
+    norm = _inner(memory.pull, memory.pull, like)
+    turned = _inner(pull, _each(jnp.subtract, pull, memory.pull), like)
+    kept = jnp.maximum(0, turned / jnp.where(norm > 0, norm, 1))
     direction = _each(lambda z, p: z + _times(kept, p), pull, memory.direction)
-    return direction, memory.length
+    span = tuple(
+        jax.vmap(unit.project)(s + _times(like, p)) - s
+        for unit, s, p in zip(units, own, direction, strict=True)
+    )
+    # Walls may have bent the direction uphill; and the first step goes nowhere, as the
+    # other layers have yet to settle.
+    uphill, fresh = _inner(force, span, like) <= 0, like == 0
+    span = _each(lambda z, d: jnp.where(per_example(uphill, d), z, d), pull, span)
+    span = _each(lambda d: jnp.where(per_example(fresh, d), 0, d), span)
+    return span, jnp.where(uphill, 1, like)
 
 
-def _line_search(
-    descent: Callable[[Array], Array], like: Float[Array, " batch"]
-) -> Float[Array, " batch"]:
-    """How far to go along a span: to its end where f still falls there, else to where
-    it falls no more, by two secants."""
-    none, all_ = jnp.zeros_like(like), jnp.ones_like(like)
-    start, end = descent(none), descent(all_)
-    middle = _crossing(none, start, all_, end)
-    found = descent(middle)
-    # One choice between two whole answers, which agree where `found` is zero: compiled,
-    # it may be rounded differently wherever it is used.
-    beyond = _crossing(middle, found, all_, end)
-    before = _crossing(none, start, middle, found)
-    return jnp.where(end >= 0, 1, jnp.where(found > 0, beyond, before))
+class _Line(NamedTuple):
+    """The line that a step goes along, all other layers at their minimum.
+
+    **Attributes:**
+
+    - `settling`: those other layers.
+    - `force`, `span`: of the stepping ones, at its start and to its end.
+    - `drives`, `after`: of all layers at its start, and of the others at its end.
+    """
+
+    landscape: Landscape
+    state: PyTree[Array]
+    settling: tuple[int, ...]
+    force: tuple[Array, ...]
+    span: tuple[Array, ...]
+    drives: list[Array]
+    after: tuple[Array, ...]
+
+    @property
+    def change(self) -> tuple[Array, ...]:
+        before = [self.drives[k] for k in self.settling]
+        return _each(jnp.subtract, self.after, before)
+
+    def others(self, share: Float[Array, " batch"]):
+        """The other layers so far along the line, and their drives."""
+        known = tuple(
+            self.drives[k] + _times(share, change)
+            for k, change in zip(self.settling, self.change, strict=True)
+        )
+        return self.landscape.minimum(self.state, self.settling, known), known
+
+    def descent(self, share: Float[Array, " batch"]) -> Float[Array, " batch"]:
+        """Minus the slope of f so far along the line."""
+        leaves = jax.tree.leaves(self.state)
+        here = [leaves[k] for k in self.settling]
+        went = _each(jnp.subtract, self.others(share)[0], here)
+        straight = _inner(self.span, self.span, share)
+        bent = _inner(went, self.change, share)
+        return _inner(self.force, self.span, share) - share * straight + bent
+
+    def search(self, like: Float[Array, " batch"]) -> Float[Array, " batch"]:
+        """How far to go: to the end where f still falls there, else to where it falls
+        no more, by two secants."""
+        none, whole = jnp.zeros_like(like), jnp.ones_like(like)
+        start, end = _inner(self.force, self.span, like), self.descent(whole)
+        middle = _crossing(none, start, whole, end)
+        found = self.descent(middle)
+        # One choice between two whole answers, which agree where `found` is zero:
+        # compiled, it may be rounded differently wherever it is used.
+        beyond = _crossing(middle, found, whole, end)
+        before = _crossing(none, start, middle, found)
+        return jnp.where(end >= 0, 1, jnp.where(found > 0, beyond, before))
 
 
 def _crossing(low: Array, above: Array, high: Array, below: Array) -> Array:
     """Where the line between a value above zero and one below it crosses zero."""
     drop = above - below
-    return low + (high - low) * jnp.where(drop > 0, above / drop, 0)
+    return low + (high - low) * above / jnp.where(drop > 0, drop, jnp.inf)
 
 
-def _with_own_nudge(
+def _nudged_anew(
     landscape: Landscape, old: PyTree[Array], new: PyTree[Array], drive: PyTree[Array]
 ) -> PyTree[Array]:
     """The drives of a new state, from those whose nudge is that of the old one."""
@@ -258,8 +280,14 @@ def _times(factor: Float[Array, " batch"], leaf: Array) -> Array:
     return per_example(factor, leaf).astype(leaf.dtype) * leaf
 
 
-def _where(which: Array, yes: Array, no: Array) -> Array:
-    return jnp.where(per_example(which, yes), yes, no)
+def _with(
+    leaves: Sequence[Array], where: Sequence[int], parts: Sequence[Array]
+) -> list[Array]:
+    """The leaves with some replaced."""
+    new = list(leaves)
+    for k, part in zip(where, parts, strict=True):
+        new[k] = part
+    return new
 
 
 def _inner(
