@@ -270,8 +270,8 @@ MUTANTS += [
     ),
     (
         "relaxation/_landscape.py",
-        "self._nudge(self._halfway(state))",
-        "self._nudge(state)",
+        "self.cost(self._halfway(state))",
+        "self.cost(state)",
         f"{SAMPLERS} -k visits and nudged",
     ),
     (
@@ -500,9 +500,33 @@ MUTANTS += [
     (BLOCKS, "drives[k] = drive", "pass", f"{LOOKAHEAD} -k few_sweeps"),
     (
         LOOP,
-        "drive = solver.look(landscape, progress.state, drive)",
-        "pass",
+        "return state, memory, solver.look(landscape, state, drive), None",
+        "return state, memory, drive, None",
         f"{LOOKAHEAD} -k few_sweeps",
+    ),
+    (
+        LOOP,
+        "progress.memory, progress.drive), (state",
+        "progress.memory, drive), (state",
+        f"{LOOKAHEAD} -k handed_over",
+    ),
+    (
+        "relaxation/_landscape.py",
+        "return jax.tree.map(jnp.subtract, drive, slope)",
+        "return drive",
+        f"{LOOKAHEAD} -k known_from_the_free_one",
+    ),
+    (
+        METHOD,
+        "return phase.landscape.nudged_drive(phase.state, free_drive)",
+        "return free_drive",
+        f"{LOOKAHEAD} -k go_on_from_the_drive",
+    ),
+    (
+        "relaxation/_zeros.py",
+        "and 0 in known",
+        "and 1 in known",
+        "test_relaxation_zeros.py",
     ),
     (
         LOOP,
@@ -515,5 +539,32 @@ MUTANTS += [
         "if k != output:",
         "if True:",
         "test_relaxation_minimum.py",
+    ),
+]
+
+CONJUGATE = "relaxation/solvers/_conjugate_sweeps.py"
+CONJUGACY = "test_relaxation_conjugate.py"
+
+# Conjugate sweeps.
+MUTANTS += [
+    (
+        CONJUGATE,
+        "pull, memory.direction)",
+        "pull, pull)",
+        f"{CONJUGACY} -k as_many_steps",
+    ),
+    (CONJUGATE, "+ bent", "- bent", f"{CONJUGACY} -k as_many_steps or fewer"),
+    (CONJUGATE, "- share * straight", "", f"{CONJUGACY} -k as_many_steps or fewer"),
+    (
+        CONJUGATE,
+        "self.drives[k] + _times(share, change)",
+        "self.drives[k] + change",
+        f"{CONJUGACY} -k equilibrium",
+    ),
+    (
+        CONJUGATE,
+        "return new, memory, _nudged_anew(landscape, state, new, known)",
+        "return new, memory, known",
+        f"{CONJUGACY} -k residual_is",
     ),
 ]

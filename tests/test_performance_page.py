@@ -41,6 +41,20 @@ def test_the_sweeps_beside_those_in_hindsight_are_the_stored_ones():
         assert f"takes {min(ratios):.2f} to {max(ratios):.2f} {tail}" in text
 
 
+def test_conjugate_sweeps_beside_the_best_factor_are_the_stored_ones():
+    ratios = [
+        row["ratio_to_best"]
+        for net in STORED["sweeps/bench.json"]["sweeps"]
+        if len(net["sizes"]) > 3
+        for row in net["solvers"]
+        if row["name"] == "ConjugateSweeps"
+    ]
+    said = f"{min(ratios):.2f} to {max(ratios):.2f} times the "
+    choose = (REPOSITORY / "docs/choose.md").read_text("utf-8")
+    assert f"{said}sweeps of the constant ω" in " ".join(PAGE.split())
+    assert f"{said}best constant one's" in choose
+
+
 def test_the_page_that_helps_to_choose_says_the_same():
     nets = STORED["sweeps/bench.json"]["sweeps"]
     found = [{row["name"]: row["steps"] for row in net["solvers"]} for net in nets]

@@ -91,7 +91,7 @@ def test_it_ends_after_as_many_steps_as_units_step():
     assert jnp.max(left[4]) < 1e-14
 
 
-def test_the_energy_never_increases():
+def test_the_energy_falls_on_the_way():
     at = landscape("chain", "nudged away")
     strong = ep.Landscape(mlp([5, 12, 12, 3], 3.0), inputs())
     for scape in (at, strong):

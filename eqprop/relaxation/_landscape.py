@@ -194,7 +194,7 @@ class Landscape(eqx.Module):
         """
 
         def tilt(state):
-            return self._interaction(state) + self._nudge(self._halfway(state))
+            return self._interaction(state) + self._nudge(state)
 
         if block is None:
             return jax.tree.map(jnp.negative, gradient(tilt, self.hold(state)))
@@ -205,10 +205,7 @@ class Landscape(eqx.Module):
         if self.beta is None:
             return drive
 
-        def nudge(state):
-            return jnp.asarray(self._nudge(self._halfway(state)))
-
-        slope = gradient(nudge, self.hold(state))
+        slope = gradient(lambda s: jnp.asarray(self._nudge(s)), self.hold(state))
         return jax.tree.map(jnp.subtract, drive, slope)
 
     def project(self, state: PyTree[Array]) -> PyTree[Array]:
@@ -340,7 +337,9 @@ class Landscape(eqx.Module):
         return jnp.sum((1 + 0 * self.beta).astype(energies.dtype) * energies)
 
     def _nudge(self, state: PyTree[Array]) -> Scalar | float:
-        return 0.0 if self.beta is None else jnp.sum(self.beta * self.cost(state))
+        if self.beta is None:
+            return 0.0
+        return jnp.sum(self.beta * self.cost(self._halfway(state)))
 
     def _halfway(self, state: PyTree[Array]) -> PyTree[Array]:
         # A quadratic cost's slope at ½ is its difference between the states 0 and 1.

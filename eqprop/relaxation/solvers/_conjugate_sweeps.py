@@ -59,10 +59,11 @@ class ConjugateSweeps(AbstractLookahead):
     settles the few slow modes of a trained network one by one, where an over-relaxed
     sweep has one ω for all of them. In the first step b settles, and a stays.
 
-    For the slowest examples of a batch it takes fewer sweeps than
-    [`eqprop.BlockCoordinate`][] with its best ω, and needs no estimate; in a few
-    sweeps of fixed number an ω that falls certifies as many, and is cheaper.
-    Error: the residual. Reverse-differentiable without `stop`.
+    The stiffer the network, the more it saves: for the slowest examples of a batch it
+    takes fewer steps than [`eqprop.BlockCoordinate`][] sweeps with the best ω, and
+    nothing need be estimated. In a fixed number of sweeps an ω that falls certifies as
+    many, and is cheaper. The energy may rise now and then. Error: the residual.
+    Reverse-differentiable without `stop`.
 
     Needs an interaction that is affine in every block and layers in two groups, units
     with quadratic potentials (`Linear`, `HardSigmoid`, `ReLU`, …), and under a nudge a
