@@ -201,10 +201,14 @@ class Landscape(eqx.Module):
         return negative_gradient(tilt, self.hold(state), block)
 
     def nudged_drive(self, state: PyTree[Array], drive: PyTree[Array]) -> PyTree[Array]:
-        """The drive of this landscape, from that of the same one without its nudge."""
+        """The drive of this landscape, from that of the same one without its nudge.
+
+        **Arguments:**
+
+        - `drive`: the latter, of this state.
+        """
         if self.beta is None:
             return drive
-
         slope = gradient(lambda s: jnp.asarray(self._nudge(s)), self.hold(state))
         return jax.tree.map(jnp.subtract, drive, slope)
 
