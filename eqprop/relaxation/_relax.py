@@ -79,6 +79,7 @@ def _relax(landscape, solver, state0, key, observe) -> Equilibrium:
     return settled(landscape, solver, state0, key=key, observe=observe)[0]
 
 
+@eqx.filter_jit
 def settled(
     landscape: Landscape,
     solver: AbstractSolver,

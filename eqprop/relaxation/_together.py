@@ -41,7 +41,8 @@ def relax_together(
     for group in grouped([_kind(scape, drive) for scape, _, drive in members]):
         if len(group) == 1:
             (k,) = group
-            found[k] = _alone(*members[k], solver, key)
+            scape, state, drive = members[k]
+            found[k] = settled(scape, solver, state, key=key, drive0=drive)[0]
         else:
             those = _as_one([members[k] for k in group], solver, key)
             found |= zip(group, those, strict=True)
@@ -67,11 +68,6 @@ def _kind(landscape: Landscape, drive: PyTree[Array] | None) -> Hashable:
     leaves, structure = jax.tree.flatten((own_parts(landscape), drive))
     kinds = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     return problem(landscape), structure, kinds
-
-
-@eqx.filter_jit
-def _alone(landscape, state, drive, solver, key) -> Equilibrium:
-    return settled(landscape, solver, state, key=key, drive0=drive)[0]
 
 
 def _as_one(
