@@ -31,7 +31,6 @@ from ._products import relaxation_equivalents
 RESIDUAL = 1e-3
 BATCH = 256
 ESTIMATED = "estimated ω"
-CONJUGATE = "ConjugateSweeps"
 FACTORS = tuple(round(1 + 0.05 * k, 2) for k in range(19))
 # So many sweeps, for each number of hidden layers, certify most examples.
 _FIXED = {1: 5, 2: 10, 3: 14}
@@ -124,7 +123,7 @@ def _solvers(tuning: Landscape) -> dict[str, AbstractSolver]:
         "FixedPoint(0.5)": FixedPoint(damping=0.5),
         "AdaptiveEuler": AdaptiveEuler(stop=None),
         "Nesterov(0.5)": Nesterov(step_size=0.5, stop=None),
-        CONJUGATE: ConjugateSweeps(stop=None),
+        "ConjugateSweeps": ConjugateSweeps(stop=None),
     }
     for factor in FACTORS:
         solvers[f"ω = {factor:.2f}"] = BlockCoordinate(relaxation=factor)

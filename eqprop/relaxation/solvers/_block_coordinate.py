@@ -10,7 +10,7 @@ from .._landscape import Landscape
 from .._scalars import as_scalar, per_example, require, require_steps
 from .._solver import AbstractLookahead, Tolerance
 from ._caution import Caution, fresh, learn, trusted
-from ._misc import largest_change, require_affine, require_potential
+from ._misc import largest_change, require_affine, require_potential, seen_anew
 
 
 class _Sweeping(eqx.Module):
@@ -128,11 +128,7 @@ class BlockCoordinate(AbstractLookahead):
         return not nudged or landscape.output_leaf() in {*blocks[0], *landscape.held}
 
     def look(self, landscape, state, drive):
-        block = self._blocks(landscape)[0]
-        met, treedef = jax.tree.flatten(drive)
-        for k, d in zip(block, landscape.drive(state, block), strict=True):
-            met[k] = d
-        return treedef.unflatten(met)
+        return seen_anew(landscape, state, drive, self._blocks(landscape)[0])
 
     def move(self, landscape, state, memory, drive):
         return self._swept(landscape, state, memory, jax.tree.leaves(drive))[:3]

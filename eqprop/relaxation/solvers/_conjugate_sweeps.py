@@ -12,10 +12,12 @@ from .._minimum import constant_curvature
 from .._scalars import as_scalar, inner, per_example, require, require_steps
 from .._solver import AbstractLookahead, Tolerance
 from ._misc import (
+    replaced,
     require_affine,
     require_continuous,
     require_potential,
     require_real,
+    seen_anew,
 )
 
 
@@ -95,7 +97,6 @@ class ConjugateSweeps(AbstractLookahead):
         require_potential("ConjugateSweeps", landscape)
         require_continuous("ConjugateSweeps", landscape)
         require_affine("ConjugateSweeps", landscape)
-        _require_two_groups(landscape)
         _require_quadratic(landscape)
         _, stepping = _groups(landscape)
         leaves = jax.tree.leaves(state)
@@ -112,9 +113,7 @@ class ConjugateSweeps(AbstractLookahead):
 
     def look(self, landscape, state, drive):
         _, stepping = _groups(landscape)
-        drives, treedef = jax.tree.flatten(drive)
-        seen = landscape.drive(state, stepping)
-        return treedef.unflatten(_with(drives, stepping, seen))
+        return seen_anew(landscape, state, drive, stepping)
 
     def move(self, landscape, state, memory, drive):
         settling, stepping = _groups(landscape)
@@ -126,17 +125,16 @@ class ConjugateSweeps(AbstractLookahead):
         units = [landscape.leaf_units()[k] for k in stepping]
         span, length = _aimed(units, own, force, pull, memory)
 
-        trial = _with(leaves, stepping, _each(jnp.add, own, span))
+        trial = replaced(leaves, stepping, _each(jnp.add, own, span))
         after = landscape.drive(treedef.unflatten(trial), settling)
         line = _Line(landscape, state, settling, force, span, drives, after)
         share = jnp.where(memory.length == 0, 1, line.search(memory.length))
         went = _each(lambda d: _times(share, d), span)
-        leaves = _with(leaves, stepping, _each(jnp.add, own, went))
+        leaves = replaced(leaves, stepping, _each(jnp.add, own, went))
         others, known = line.others(share)
-        leaves = _with(leaves, settling, others)
-        new, known = (
-            treedef.unflatten(part) for part in (leaves, _with(drives, settling, known))
-        )
+        leaves = replaced(leaves, settling, others)
+        new = treedef.unflatten(leaves)
+        known = treedef.unflatten(replaced(drives, settling, known))
         further = jnp.clip(_FURTHER * length * share, _SHORTEST, _LONGEST)
         direction = _each(lambda d: d / per_example(length, d), span)
         memory = _Memory(pull, direction, further.astype(length.dtype))
@@ -241,18 +239,14 @@ def _nudged_anew(
 def _groups(landscape: Landscape) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The layers that are always at their minimum, the nudged output among them, and
     those that step. Where nothing interacts none need step."""
-    settling, *stepping = landscape.blocks()
-    return settling, stepping[0] if stepping else ()
-
-
-def _require_two_groups(landscape: Landscape) -> None:
-    count = len(landscape.blocks())
-    if count > 2:
+    settling, *stepping = blocks = landscape.blocks()
+    if len(blocks) > 2:
         raise ValueError(
             "`ConjugateSweeps` needs layers in two groups that don't interact inside, "
             f"as even and odd ones of a chain, but this graph has a cycle that needs "
-            f"{count}. Use `ep.BlockCoordinate()`."
+            f"{len(blocks)}. Use `ep.BlockCoordinate()`."
         )
+    return settling, stepping[0] if stepping else ()
 
 
 def _require_quadratic(landscape: Landscape) -> None:
@@ -279,16 +273,6 @@ def _each(fn: Callable[..., Array], *parts: Sequence[Array]) -> tuple[Array, ...
 
 def _times(factor: Float[Array, " batch"], leaf: Array) -> Array:
     return per_example(factor, leaf).astype(leaf.dtype) * leaf
-
-
-def _with(
-    leaves: Sequence[Array], where: Sequence[int], parts: Sequence[Array]
-) -> list[Array]:
-    """The leaves with some replaced."""
-    new = list(leaves)
-    for k, part in zip(where, parts, strict=True):
-        new[k] = part
-    return new
 
 
 def _inner(

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -9,6 +11,27 @@ from .._scalars import state_size
 def largest_change(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, " batch"]:
     """The largest |a − b| of every example."""
     return state_size(jax.tree.map(jnp.subtract, a, b))
+
+
+def replaced(
+    leaves: Sequence[Array], where: Sequence[int], parts: Sequence[Array]
+) -> list[Array]:
+    """The leaves with some replaced."""
+    new = list(leaves)
+    for k, part in zip(where, parts, strict=True):
+        new[k] = part
+    return new
+
+
+def seen_anew(
+    landscape: Landscape,
+    state: PyTree[Array],
+    drive: PyTree[Array],
+    block: Sequence[int],
+) -> PyTree[Array]:
+    """The drives of a state, from some that are known; those of a block looked at."""
+    drives, treedef = jax.tree.flatten(drive)
+    return treedef.unflatten(replaced(drives, block, landscape.drive(state, block)))
 
 
 def require_real(owner: str, landscape: Landscape) -> None:
